@@ -13,7 +13,8 @@ static void all_halves_round_trip(void **state) {
     for (uint32_t bits = 0; bits < 0x10000; bits++) {
         float value = sd_f32_from_f16((uint16_t)bits);
         if (isnan(value))
-            assert_true((bits & 0x7C00) == 0x7C00 && (bits & 0x3FF) && isnan(sd_f32_from_f16(sd_f16_from_f32(value))));
+            assert_true((bits & 0x7C00) == 0x7C00 && (bits & 0x3FF) &&
+                        isnan(sd_f32_from_f16(sd_f16_from_f32(value))));
         else
             assert_int_equal(sd_f16_from_f32(value), bits);
     }

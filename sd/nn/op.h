@@ -1,0 +1,43 @@
+/* What an op is: a name and how to put it on the device. One `const struct sd_op` per file of sd/nn/op. */
+#ifndef SD_NN_OP_H
+#define SD_NN_OP_H
+
+#include "sd/nn/graph.h"
+#include "shaders/shader.h"
+
+/* Work of one node, for plans and benchmarks. */
+struct sd_cost {
+    uint64_t flop;  /* a multiply-add counts two */
+    uint64_t bytes; /* read and written, weights included */
+};
+
+/* One dispatch. Tensors' and weights' device addresses go into the push constants. */
+struct sd_dispatch {
+    const struct sd_shader *shader;
+    const uint32_t *spec; /* specialization constants 0..spec_count-1 */
+    uint32_t spec_count;
+    uint32_t subgroup; /* required subgroup size, or 0 */
+    const void *push;
+    uint32_t push_bytes;
+    uint32_t groups[3]; /* any size: exec refuses more than the device's limits with a message */
+};
+
+/* Where record() puts its dispatches. */
+typedef struct sd_emit sd_emit;
+
+const struct sd_vk_info *sd_emit_info(const sd_emit *e);
+/* Device address of the tensor's first element (views included); not for concatenations: ask for the parts.
+ */
+uint64_t sd_emit_address(const sd_emit *e, const sd_tensor *t);
+/* Copies what it needs. */
+void sd_emit_dispatch(sd_emit *e, const struct sd_dispatch *dispatch);
+/* Between dependent dispatches of one node; between nodes the planner sees to it. */
+void sd_emit_barrier(sd_emit *e);
+
+struct sd_op {
+    const char *name;
+    void (*record)(const sd_node *node, sd_emit *e);
+    void (*cost)(const sd_node *node, struct sd_cost *cost);
+};
+
+#endif
