@@ -20,7 +20,7 @@ typedef enum sd_vk_kind {
 /* What a device is and can do. Everything beyond Vulkan 1.2 with bufferDeviceAddress is optional. Nothing but
  * this struct decides which kernel variants an op picks, so a plan can be made without a device. */
 struct sd_vk_info {
-    char name[256], driver[256]; /* driver: name and version as the driver tells them */
+    char name[256], driver[520]; /* driver: name and version as the driver tells them */
     char uuid[37];               /* deviceUUID in 8-4-4-4-12 form */
     sd_vk_kind kind;
     uint32_t index; /* position in the loader's list */
@@ -52,6 +52,7 @@ struct sd_vk_options {
     const char *device;    /* index in sd_vk_list's order, part of a name, or UUID; NULL picks the first */
     const char *cache_dir; /* folder of the pipeline cache, made when missing; NULL keeps none on disk */
     uint32_t subgroup;     /* require this subgroup size everywhere; 0 leaves it to the driver */
+    bool staging;          /* use the upload ring even where the host could write directly; for tests */
     bool validation; /* load VK_LAYER_KHRONOS_validation with synchronisation checks; its messages are errors
                       */
     sd_logger log;

@@ -1,0 +1,97 @@
+#include "sd/vk/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct sd_vk_pipeline {
+    sd_vk_pipeline *next;
+    const struct sd_shader *shader;
+    uint32_t spec[SD_VK_MAX_SPEC], spec_count, subgroup;
+    VkPipeline handle;
+};
+
+static sd_vk_pipeline *find(sd_vk *vk, const struct sd_shader *shader, const uint32_t *spec, uint32_t count,
+                            uint32_t subgroup) {
+    for (sd_vk_pipeline *p = vk->pipelines; p; p = p->next)
+        if (p->shader == shader && p->spec_count == count && p->subgroup == subgroup &&
+            !memcmp(p->spec, spec, count * 4))
+            return p;
+    return NULL;
+}
+
+static sd_status compile(sd_vk *vk, sd_vk_pipeline *p, sd_error *err) {
+    sd_status status = SD_OK;
+    VkShaderModule module = VK_NULL_HANDLE;
+    VkSpecializationMapEntry entries[SD_VK_MAX_SPEC];
+    for (uint32_t i = 0; i < p->spec_count; i++)
+        entries[i] = (VkSpecializationMapEntry){i, i * 4, 4};
+    const VkShaderModuleCreateInfo code = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
+                                           .codeSize = p->shader->bytes,
+                                           .pCode = p->shader->code};
+    VK(vkCreateShaderModule(vk->device, &code, NULL, &module));
+    sd_vk_name(vk, VK_OBJECT_TYPE_SHADER_MODULE, (uint64_t)module, p->shader->name);
+    const VkSpecializationInfo spec = {p->spec_count, entries, (size_t)p->spec_count * 4, p->spec};
+    const VkPipelineShaderStageRequiredSubgroupSizeCreateInfo required = {
+        .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO,
+        .requiredSubgroupSize = p->subgroup};
+    /* Requiring the only size there is would ask for an extension that the device may not have. */
+    bool require = p->subgroup && vk->info.subgroup_max > vk->info.subgroup_min;
+    const VkComputePipelineCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
+        .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                  .pNext = require ? &required : NULL,
+                  .stage = VK_SHADER_STAGE_COMPUTE_BIT,
+                  .module = module,
+                  .pName = "main",
+                  .pSpecializationInfo = &spec},
+        .layout = vk->layout};
+    VK(vkCreateComputePipelines(vk->device, vk->cache, 1, &info, NULL, &p->handle));
+    sd_vk_name(vk, VK_OBJECT_TYPE_PIPELINE, (uint64_t)p->handle, p->shader->name);
+error:
+    vkDestroyShaderModule(vk->device, module, NULL);
+    return status;
+}
+
+sd_status sd_vk_pipeline_get(sd_vk *vk, const struct sd_shader *shader, const uint32_t *spec, uint32_t count,
+                             uint32_t subgroup, sd_vk_pipeline **out, sd_error *err) {
+    if (count > SD_VK_MAX_SPEC)
+        return sd_fail(err, SD_E_INTERNAL, "shader %s: %u specialization constants, at most %u are possible",
+                       shader->name, count, SD_VK_MAX_SPEC);
+    if (subgroup && (subgroup < vk->info.subgroup_min || subgroup > vk->info.subgroup_max))
+        return sd_fail(err, SD_E_UNSUPPORTED, "shader %s wants subgroups of %u lanes, '%s' has %u to %u",
+                       shader->name, subgroup, vk->info.name, vk->info.subgroup_min, vk->info.subgroup_max);
+    if (!subgroup)
+        subgroup = vk->forced_subgroup;
+    if ((*out = find(vk, shader, spec, count, subgroup)))
+        return SD_OK;
+    sd_vk_pipeline *p = calloc(1, sizeof *p);
+    if (!p)
+        return sd_fail(err, SD_E_MEMORY, "out of memory");
+    p->shader = shader;
+    p->spec_count = count;
+    p->subgroup = subgroup;
+    if (count)
+        memcpy(p->spec, spec, count * 4);
+    sd_status status = compile(vk, p, err);
+    if (status) {
+        free(p);
+        return status;
+    }
+    p->next = vk->pipelines;
+    vk->pipelines = p;
+    *out = p;
+    return SD_OK;
+}
+
+void sd_vk_pipelines_destroy(sd_vk *vk) {
+    while (vk->pipelines) {
+        sd_vk_pipeline *next = vk->pipelines->next;
+        vkDestroyPipeline(vk->device, vk->pipelines->handle, NULL);
+        free(vk->pipelines);
+        vk->pipelines = next;
+    }
+}
+
+VkPipeline sd_vk_pipeline_handle(const sd_vk_pipeline *pipeline) {
+    return pipeline->handle;
+}
