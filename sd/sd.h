@@ -1,0 +1,225 @@
+/* libsd: pictures from text with models of the Stable Diffusion family, on any Vulkan device.
+ *
+ *     sd_context *context;  sd_model *model;  sd_images *images;  sd_error error;
+ *     sd_context_create(&context, NULL, &error);
+ *     sd_model_open(&model, context, "samples/mockup", NULL, &error);
+ *     sd_generate(model, &(sd_params){.prompt = "a red mug on a wooden table"}, &images, &error);
+ *
+ * Threads: a context, the models opened in it and everything they return belong to one thread at a time;
+ * different contexts are independent. Only sd_cancel_request may be called from any thread and from a signal
+ * handler. Errors: every function that can fail returns a status and fills `err` (which may be NULL) with one
+ * sentence. Strings are UTF-8. `{0}` is valid and means the defaults for every struct that is passed in. */
+#ifndef SD_SD_H
+#define SD_SD_H
+
+#include "sd/base/log.h"
+#include "sd/base/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SD_VERSION "0.1.0"
+
+/* The version of the library that is linked. */
+const char *sd_version(void);
+
+/* ---- devices ---- */
+
+typedef struct sd_device {
+    char name[256], driver[520], uuid[37];
+    const char *kind; /* "discrete", "integrated", "virtual", "cpu" or "other" */
+    uint64_t memory;  /* bytes of device-local memory */
+    uint32_t subgroup_min, subgroup_max;
+    bool f16_arithmetic, f16_storage, coop_matrix;
+} sd_device;
+
+/* The usable devices, best first. `capacity` 0 only counts. */
+sd_status sd_devices(sd_device *out, size_t capacity, size_t *count, sd_error *err);
+
+/* ---- context ---- */
+
+typedef struct sd_context sd_context;
+
+typedef struct sd_context_options {
+    const char *device;    /* index, UUID or part of a name; NULL: the first */
+    const char *cache_dir; /* pipeline cache; NULL: $XDG_CACHE_HOME/sdvk or ~/.cache/sdvk; "": none */
+    bool validation;       /* Vulkan validation layers; their messages go to the log as errors */
+    sd_logger log;
+} sd_context_options;
+
+sd_status sd_context_create(sd_context **out, const sd_context_options *options, sd_error *err);
+/* Models of the context must be closed first. NULL-safe. */
+void sd_context_destroy(sd_context **context);
+void sd_context_device(const sd_context *context, sd_device *out);
+/* Messages of the validation layers so far. */
+uint32_t sd_context_validation_messages(const sd_context *context);
+
+/* ---- models ---- */
+
+typedef struct sd_model sd_model;
+
+typedef enum sd_precision {
+    SD_PRECISION_AUTO, /* f32 activations on CPUs, f16 on GPUs; weights as in the file, f32 ones as f16 on
+                          GPUs */
+    SD_PRECISION_F32,  /* f32 activations, weights never rounded */
+    SD_PRECISION_F16   /* f16 activations and weights */
+} sd_precision;
+
+typedef struct sd_model_options {
+    sd_precision precision;
+    const char
+        *prediction; /* "epsilon" or "v" where the file does not say; NULL: what the family usually has */
+} sd_model_options;
+
+/* Opens a single safetensors file (LDM names) or a diffusers folder. The file stays mapped until the model
+ * closes. */
+sd_status sd_model_open(sd_model **out, sd_context *context, const char *path,
+                        const sd_model_options *options, sd_error *err);
+void sd_model_close(sd_model **model);
+
+typedef struct sd_model_info {
+    const char *family;     /* "SD 1", "SD 2", "SDXL", "SDXL refiner" */
+    const char *prediction; /* "epsilon" or "v" */
+    const char *precision;  /* "f32" or "f16": type of the activations */
+    const char *name;       /* file or folder name without extension */
+    uint32_t width, height; /* the size that the model was trained for */
+    uint64_t parameters;
+    uint64_t weight_bytes; /* on the device */
+} sd_model_info;
+/* Strings live as long as the model. */
+void sd_model_get_info(const sd_model *model, sd_model_info *out);
+
+/* SHA-256 of the single file (64 hex digits), or of a folder's UNet file; computed at the first call. */
+sd_status sd_model_hash(sd_model *model, const char **hex, sd_error *err);
+
+/* ---- pictures ---- */
+
+/* 8 bits a channel, rows from top to bottom, channels interleaved. */
+typedef struct sd_picture {
+    uint32_t width, height, channels; /* channels 3 (RGB), or 4 for an init picture (alpha is ignored) */
+    uint8_t *pixels;                  /* [height][width][channels] */
+} sd_picture;
+
+/* Reads a PNG or JPEG file; free with sd_picture_free. */
+sd_status sd_picture_load(sd_picture *out, const char *path, sd_error *err);
+void sd_picture_free(sd_picture *picture);
+
+/* ---- generation ---- */
+
+/* Set before or during a run to stop it within a step. {0} is "not cancelled". */
+typedef struct sd_cancel {
+    volatile int requested;
+} sd_cancel;
+void sd_cancel_request(sd_cancel *cancel);
+
+typedef enum sd_phase { SD_PHASE_TEXT, SD_PHASE_ENCODE, SD_PHASE_STEP, SD_PHASE_DECODE } sd_phase;
+
+typedef struct sd_progress {
+    sd_phase phase;
+    uint32_t image, images; /* which one is under way, from 0, and how many there will be */
+    uint32_t step, steps;   /* finished steps of this image, and all of them */
+    double seconds;         /* since sd_generate began */
+} sd_progress;
+
+/* Numbers at 0 and strings at NULL mean the default that the options table states (sd_option_at). Pointers
+ * are borrowed for the call. */
+typedef struct sd_params {
+    const char *prompt, *negative_prompt;
+    uint32_t width, height; /* pixels, multiples of 8; default: the model's own size */
+    uint32_t steps;
+    float cfg_scale; /* 1: no guidance */
+    const char *sampler, *schedule;
+    int64_t seed; /* negative: a random one, reported in the metadata */
+    uint32_t count;
+    const char *rng;              /* "cpu" or "gpu": whose PyTorch noise the seed gives */
+    uint32_t clip_skip;           /* 1: the last layer, 2: the one before it; default: the family's */
+    float eta;                    /* noise of ancestral and DDIM samplers; negative or 0: the sampler's own */
+    const sd_picture *init_image; /* img2img; scaled to width x height must already have been done */
+    float strength;               /* how much of init_image is replaced, above 0 up to 1 */
+    void (*progress)(void *user, const sd_progress *progress);
+    void *progress_user;
+    sd_cancel *cancel; /* NULL: cannot be cancelled */
+} sd_params;
+
+typedef struct sd_image {
+    sd_picture picture;
+    int64_t seed;
+    char *infotext; /* what A1111 writes as "parameters" */
+    char *json;     /* the "sdvk" record: all inputs, hashes and versions */
+} sd_image;
+
+typedef struct sd_images {
+    sd_image *items;
+    size_t count;
+    double seconds, text_seconds, step_seconds,
+        decode_seconds; /* whole call, and its parts over all images */
+} sd_images;
+
+/* SD_E_ARGUMENT names the parameter, its range and what was found; SD_E_NUMERIC the step and the network that
+ * gave NaN; SD_E_CANCELLED after a cancel. Nothing is returned unless all images are done. */
+sd_status sd_generate(sd_model *model, const sd_params *params, sd_images **out, sd_error *err);
+void sd_images_free(sd_images **images);
+
+/* Writes PNG or JPEG, chosen by the extension (.png, .jpg, .jpeg), with the metadata; the file appears whole
+ * or not at all. */
+sd_status sd_image_save(const sd_image *image, const char *path, sd_error *err);
+
+/* What a run would take, without running it. */
+typedef struct sd_network_plan {
+    const char *name; /* "text", "unet", "vae" */
+    uint64_t parameters, weight_bytes, activation_bytes;
+    uint64_t flop, bytes; /* of one run: of one step for the UNet */
+    uint64_t once_flop;   /* once a prompt, for the UNet */
+    uint32_t nodes, barriers;
+} sd_network_plan;
+
+typedef struct sd_plan_report {
+    sd_network_plan network[4];
+    uint32_t count;
+    uint64_t peak_bytes; /* of device memory: weights and the largest activations at one time */
+} sd_plan_report;
+sd_status sd_plan_generate(sd_model *model, const sd_params *params, sd_plan_report *out, sd_error *err);
+
+/* ---- options ---- */
+
+typedef enum sd_option_kind {
+    SD_OPTION_TEXT,
+    SD_OPTION_COUNT,
+    SD_OPTION_SEED,
+    SD_OPTION_NUMBER,
+    SD_OPTION_CHOICE
+} sd_option_kind;
+
+/* One row of the table that drives --help, JSON, range errors and metadata. */
+typedef struct sd_option {
+    const char *name; /* with underscores, as in JSON; the command line uses dashes */
+    sd_option_kind kind;
+    double low, high;     /* range of numbers, inclusive */
+    const char *fallback; /* the default, as text */
+    const char *help;
+    const char *const *choices; /* NULL-terminated, for SD_OPTION_CHOICE */
+    size_t offset;              /* of the field in sd_params */
+} sd_option;
+size_t sd_option_count(void);
+const sd_option *sd_option_at(size_t index);
+/* NULL when there is none. */
+const sd_option *sd_option_find(const char *name);
+
+/* Sets one field from text. Strings are borrowed. Errors name the option, the range or the choices, and what
+ * was found: "unknown sampler 'eular'; did you mean 'euler'?". */
+sd_status sd_params_set(sd_params *params, const char *name, const char *value, sd_error *err);
+
+/* ---- files ---- */
+
+/* What `sdvk info` prints: a JSON object for a model, LoRA or picture. Free with free(). */
+sd_status sd_file_info(const char *path, char **json, sd_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
