@@ -1,0 +1,55 @@
+/* A model on disk, single file or folder, seen as parts with canonical tensor names. Internal to the sd room.
+ */
+#ifndef SD_CHECKPOINT_H
+#define SD_CHECKPOINT_H
+
+#include "sd/base/arena.h"
+#include "sd/io/file.h"
+#include "sd/io/safetensors.h"
+#include "sd/nn/weight.h"
+#include "unet/config.h"
+#include "vae/config.h"
+
+typedef enum sd_part { SD_PART_UNET, SD_PART_VAE, SD_PART_TEXT, SD_PART_TEXT_2, SD_PARTS } sd_part;
+
+/* How the names of one part are spelled in the file. */
+typedef enum sd_spelling {
+    SD_SPELLING_NONE, /* the part is not there */
+    SD_SPELLING_DIFFUSERS,
+    SD_SPELLING_LDM,     /* single file: UNet and VAE blocks by number */
+    SD_SPELLING_OPENCLIP /* single file: OpenCLIP's text encoder */
+} sd_spelling;
+
+typedef struct sd_checkpoint sd_checkpoint;
+
+/* Where one part's tensors lie. */
+struct sd_checkpoint_part {
+    sd_checkpoint *checkpoint;
+    sd_part part;
+    sd_spelling spelling;
+    const char *prefix;   /* in the file */
+    sd_safetensors *file; /* owned by the checkpoint */
+    char *label;          /* path, for messages */
+    char *config;         /* text of config.json, NULL in single files */
+    struct sd_weight_source source;
+};
+
+struct sd_checkpoint {
+    char *path, *name; /* name: last part of the path, without extension */
+    bool folder;
+    struct sd_checkpoint_part part[SD_PARTS];
+    sd_safetensors *files[SD_PARTS];
+    uint32_t file_count;
+    char *scheduler;                   /* text of scheduler_config.json or NULL */
+    sd_bytes vocabulary[2], merges[2]; /* tokenizer and tokenizer_2 of a folder */
+    /* What the name tables need; filled by detection. */
+    struct sd_unet_config unet;
+    struct sd_vae_config vae;
+    sd_arena arena; /* names, transposed copies */
+};
+
+/* Errors say what the path is and what was expected of it. */
+sd_status sd_checkpoint_open(sd_checkpoint **out, const char *path, sd_error *err);
+void sd_checkpoint_close(sd_checkpoint **checkpoint);
+
+#endif

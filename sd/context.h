@@ -1,0 +1,13 @@
+/* Internal to the sd room. */
+#ifndef SD_CONTEXT_H
+#define SD_CONTEXT_H
+
+#include "sd/sd.h"
+#include "sd/vk/device.h"
+
+struct sd_context {
+    sd_vk *vk;
+    sd_logger log;
+};
+
+#endif

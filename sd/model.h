@@ -1,0 +1,59 @@
+/* A loaded model. Internal to the sd room. */
+#ifndef SD_MODEL_H
+#define SD_MODEL_H
+
+#include "clip/text_model.h"
+#include "clip/tokenizer.h"
+#include "sd/checkpoint.h"
+#include "sd/context.h"
+#include "sd/sample/discrete.h"
+#include "unet/unet.h"
+#include "vae/vae.h"
+
+/* What the families do differently around the networks. */
+struct sd_family {
+    const char *name;
+    uint32_t size;        /* pixels that the model was trained for, where no config says it */
+    uint32_t clip_skip;   /* default; layers counted from the end, 1 is the last */
+    bool final_norm;      /* of the text encoder over the chosen layer */
+    bool pooled;          /* the UNet wants the pooled text and time ids */
+    bool aesthetic;       /* the last time id is an aesthetic score (refiner) */
+    float scaling_factor; /* of the VAE's latent */
+    const char *prediction;
+};
+
+struct sd_text_part {
+    bool present;
+    struct sd_text_config config;
+    struct sd_text_model model;
+    sd_weights *weights;
+    sd_tokenizer *tokenizer;
+    uint32_t pad; /* token that fills a chunk */
+};
+
+struct sd_model {
+    sd_context *context;
+    sd_checkpoint *files;
+    const struct sd_family *family;
+    sd_dtype act;
+    sd_weight_precision precision;
+    struct sd_text_part text[2];
+    uint32_t clip_skip;
+    struct sd_unet unet;
+    sd_weights *unet_weights;
+    bool unet_plain; /* upsampling convolutions in plain form, for sizes that do not halve evenly */
+    struct sd_vae_decoder decoder;
+    struct sd_vae_encoder encoder;
+    sd_weights *decoder_weights, *encoder_weights; /* the encoder loads when first used */
+    sd_prediction prediction;
+    sd_discrete noise;
+    const char *default_schedule;
+    uint32_t width, height;
+    char hash[SD_SHA256_HEX];
+};
+
+/* Loads what a run needs beyond sd_model_open: the encoder, or the other form of the UNet's upsamplers. */
+sd_status sd_model_need_encoder(sd_model *model, sd_error *err);
+sd_status sd_model_need_unet(sd_model *model, uint32_t latent_height, uint32_t latent_width, sd_error *err);
+
+#endif

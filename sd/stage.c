@@ -1,0 +1,44 @@
+#include "sd/stage.h"
+
+#include <math.h>
+
+sd_status sd_stage_begin(struct sd_stage *stage, const struct sd_vk_info *info, sd_dtype act, sd_error *err) {
+    *stage = (struct sd_stage){0};
+    return sd_graph_create(&stage->graph, info, act, err);
+}
+
+static bool is_cancelled(void *user) {
+    const sd_cancel *cancel = user;
+    return cancel && cancel->requested;
+}
+
+sd_status sd_stage_finish(struct sd_stage *stage, sd_vk *vk, sd_cancel *cancel, sd_error *err) {
+    const struct sd_exec_options options = {.cancelled = is_cancelled, .user = cancel};
+    sd_status status = sd_plan_create(&stage->plan, stage->graph, NULL, err);
+    return status || !vk ? status : sd_exec_create(&stage->exec, vk, stage->plan, &options, err);
+}
+
+void sd_stage_end(struct sd_stage *stage) {
+    sd_exec_destroy(&stage->exec);
+    sd_plan_destroy(&stage->plan);
+    sd_graph_destroy(&stage->graph);
+}
+
+static size_t elements(const sd_tensor *t) {
+    return (size_t)sd_tensor_rows(t) * t->c;
+}
+
+sd_status sd_stage_write(struct sd_stage *stage, const sd_tensor *t, const void *data, sd_error *err) {
+    return sd_exec_write(stage->exec, t, data, elements(t) * 4, err);
+}
+
+sd_status sd_stage_read(struct sd_stage *stage, const sd_tensor *t, float *data, const char *what,
+                        sd_error *err) {
+    size_t count = elements(t);
+    sd_status status = sd_exec_read(stage->exec, t, data, count * sizeof *data, err);
+    for (size_t i = 0; i < count && !status; i++)
+        if (!isfinite(data[i]))
+            status = sd_fail(err, SD_E_NUMERIC, "%s gave %s at value %zu of %zu", what,
+                             isnan(data[i]) ? "NaN" : "infinity", i, count);
+    return status;
+}
