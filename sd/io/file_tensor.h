@@ -1,0 +1,58 @@
+/* A tensor as it lies in a file, whatever the file's format. */
+#ifndef SD_IO_FILE_TENSOR_H
+#define SD_IO_FILE_TENSOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Element types, named as safetensors names them. */
+typedef enum sd_file_dtype {
+    SD_FILE_F64,
+    SD_FILE_F32,
+    SD_FILE_F16,
+    SD_FILE_BF16,
+    SD_FILE_F8_E4M3,
+    SD_FILE_F8_E5M2,
+    SD_FILE_F8_E8M0,
+    SD_FILE_F8_E4M3FNUZ,
+    SD_FILE_F8_E5M2FNUZ,
+    SD_FILE_F4,      /* two values a byte */
+    SD_FILE_F6_E2M3, /* four values in three bytes */
+    SD_FILE_F6_E3M2,
+    SD_FILE_C64,
+    SD_FILE_I64,
+    SD_FILE_I32,
+    SD_FILE_I16,
+    SD_FILE_I8,
+    SD_FILE_U64,
+    SD_FILE_U32,
+    SD_FILE_U16,
+    SD_FILE_U8,
+    SD_FILE_BOOL, /* one byte */
+    SD_FILE_DTYPES
+} sd_file_dtype;
+
+enum { SD_FILE_RANK = 8 };
+
+typedef struct sd_file_tensor {
+    const char *name; /* UTF-8 */
+    sd_file_dtype dtype;
+    uint32_t rank;                /* 0 for a single value */
+    uint64_t shape[SD_FILE_RANK]; /* outermost first */
+    const uint8_t *data;          /* little-endian, row-major; may be unaligned: read it with memcpy */
+    uint64_t bytes;
+} sd_file_tensor;
+
+/* "F16" and so on; "?" outside the enumeration. */
+const char *sd_file_dtype_name(sd_file_dtype dtype);
+unsigned sd_file_dtype_bits(sd_file_dtype dtype);
+/* SD_FILE_DTYPES when no element type has this name. */
+sd_file_dtype sd_file_dtype_from_name(const char *name);
+
+/* Bytes of a tensor of this shape; false when the product overflows or ends inside a byte. */
+bool sd_file_tensor_size(sd_file_dtype dtype, uint32_t rank, const uint64_t *shape, uint64_t *bytes);
+
+/* "[320,4,3,3]"; cut when it does not fit. */
+void sd_file_shape_text(uint32_t rank, const uint64_t *shape, char *out, unsigned size);
+
+#endif
