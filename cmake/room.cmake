@@ -70,3 +70,20 @@ function(sdvk_shaders folder)
   set_target_properties(sdvk_shaders PROPERTIES LINKER_LANGUAGE C)
   target_include_directories(sdvk_shaders PUBLIC ${CMAKE_CURRENT_SOURCE_DIR} ${CMAKE_CURRENT_BINARY_DIR}/generated)
 endfunction()
+
+# sdvk_embed_text(ROOM FILE SYMBOL): the text file becomes `extern const char SYMBOL[]; extern const size_t
+# SYMBOL_size;` in the room's library.
+function(sdvk_embed_text room file symbol)
+  if(NOT TARGET sdvk_${room})
+    return()
+  endif()
+  set(source ${CMAKE_CURRENT_SOURCE_DIR}/${file})
+  set(out ${CMAKE_CURRENT_BINARY_DIR}/generated/text/${symbol}.c)
+  add_custom_command(
+    OUTPUT ${out}
+    COMMAND ${CMAKE_COMMAND} -DTEXT=${source} -DNAME=${symbol} -DOUT=${out}
+            -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/embed_text.cmake
+    DEPENDS ${source} ${CMAKE_CURRENT_SOURCE_DIR}/cmake/embed_text.cmake
+    COMMENT "Text ${symbol}" VERBATIM)
+  target_sources(sdvk_${room} PRIVATE ${out})
+endfunction()
