@@ -3,7 +3,9 @@
  * Same ids as CLIPTokenizer of transformers 5: the two special tokens are taken out of the raw text; the rest
  * is brought to NFC, lower-cased, split into words, and each word's bytes are merged by rank. See Radford et
  * al., "Learning Transferable Visual Models From Natural Language Supervision", 2021, section 2.4. Characters
- * newer than the Unicode version of the linked utf8proc count as symbols without case. */
+ * newer than the Unicode version of the linked utf8proc count as symbols without case. The only other
+ * difference: several combining marks on one letter are put in that version's order, whereas transformers'
+ * tables do not know marks newer than about Unicode 9. */
 #ifndef CLIP_TOKENIZER_H
 #define CLIP_TOKENIZER_H
 
