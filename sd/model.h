@@ -39,9 +39,8 @@ struct sd_model {
     sd_weight_precision precision;
     struct sd_text_part text[2];
     uint32_t clip_skip;
-    struct sd_unet unet;
+    struct sd_unet *unet;
     sd_weights *unet_weights;
-    bool unet_plain; /* upsampling convolutions in plain form, for sizes that do not halve evenly */
     struct sd_vae_decoder decoder;
     struct sd_vae_encoder encoder;
     sd_weights *decoder_weights, *encoder_weights; /* the encoder loads when first used */

@@ -1,9 +1,9 @@
 /* libsd: pictures from text with models of the Stable Diffusion family, on any Vulkan device.
  *
- *     sd_context *context;  sd_model *model;  sd_images *images;  sd_error error;
+ *     sd_context *context;  sd_model *model;  sd_outputs *outputs;  sd_error error;
  *     sd_context_create(&context, NULL, &error);
  *     sd_model_open(&model, context, "samples/mockup", NULL, &error);
- *     sd_generate(model, &(sd_params){.prompt = "a red mug on a wooden table"}, &images, &error);
+ *     sd_generate(model, &(sd_params){.prompt = "a red mug on a wooden table"}, &outputs, &error);
  *
  * Threads: a context, the models opened in it and everything they return belong to one thread at a time;
  * different contexts are independent. Only sd_cancel_request may be called from any thread and from a signal
@@ -146,28 +146,28 @@ typedef struct sd_params {
     sd_cancel *cancel; /* NULL: cannot be cancelled */
 } sd_params;
 
-typedef struct sd_image {
+typedef struct sd_output {
     sd_picture picture;
     int64_t seed;
     char *infotext; /* what A1111 writes as "parameters" */
     char *json;     /* the "sdvk" record: all inputs, hashes and versions */
-} sd_image;
+} sd_output;
 
-typedef struct sd_images {
-    sd_image *items;
+typedef struct sd_outputs {
+    sd_output *items;
     size_t count;
     double seconds, text_seconds, step_seconds,
         decode_seconds; /* whole call, and its parts over all images */
-} sd_images;
+} sd_outputs;
 
 /* SD_E_ARGUMENT names the parameter, its range and what was found; SD_E_NUMERIC the step and the network that
  * gave NaN; SD_E_CANCELLED after a cancel. Nothing is returned unless all images are done. */
-sd_status sd_generate(sd_model *model, const sd_params *params, sd_images **out, sd_error *err);
-void sd_images_free(sd_images **images);
+sd_status sd_generate(sd_model *model, const sd_params *params, sd_outputs **out, sd_error *err);
+void sd_outputs_free(sd_outputs **outputs);
 
 /* Writes PNG or JPEG, chosen by the extension (.png, .jpg, .jpeg), with the metadata; the file appears whole
  * or not at all. */
-sd_status sd_image_save(const sd_image *image, const char *path, sd_error *err);
+sd_status sd_output_save(const sd_output *output, const char *path, sd_error *err);
 
 /* What a run would take, without running it. */
 typedef struct sd_network_plan {

@@ -1,0 +1,42 @@
+/* Between pictures and latents, and the denoising network as a function. Internal to the sd room. */
+#ifndef SD_LATENT_H
+#define SD_LATENT_H
+
+#include "sd/model.h"
+#include "sd/stage.h"
+#include "sd/text.h"
+
+/* The UNet ready for one size and one pair of prompts. Latents are channels last on the host too. */
+struct sd_denoiser {
+    sd_model *model;
+    struct sd_stage stage;
+    struct sd_unet_inputs in;
+    sd_tensor *out;
+    uint32_t batch, height, width, channels; /* batch 2: without and with the prompt */
+    float cfg_scale;
+    float *scaled, *output; /* [batch][h][w][channels] */
+};
+
+/* `vk` NULL only plans (conditioning's sizes are then all that is read). cond->prompts 1 means no guidance.
+ */
+sd_status sd_denoiser_create(struct sd_denoiser *d, sd_model *model, const struct sd_conditioning *cond,
+                             uint32_t height, uint32_t width, float cfg_scale, bool plan_only,
+                             sd_cancel *cancel, sd_error *err);
+void sd_denoiser_destroy(struct sd_denoiser *d);
+
+/* One guided evaluation: x [h][w][channels] at noise level sigma -> denoised, same shape. */
+sd_status sd_denoise(struct sd_denoiser *d, const float *x, double sigma, float *denoised, sd_error *err);
+
+/* latent [h][w][channels] in the UNet's scale -> RGB bytes [8h][8w][3]. Repeats in f32 when f16 overflows. */
+sd_status sd_decode(sd_model *model, const float *latent, uint32_t height, uint32_t width, sd_cancel *cancel,
+                    uint8_t *pixels, sd_error *err);
+/* Records the decoder for a plan. */
+sd_status sd_decode_plan(sd_model *model, uint32_t height, uint32_t width, struct sd_stage *stage,
+                         sd_error *err);
+
+/* RGB(A) bytes of [8h][8w] -> a sample of the latent distribution in the UNet's scale, [h][w][channels].
+ * `noise` of that shape picks it; NULL gives the mean. */
+sd_status sd_encode(sd_model *model, const sd_picture *picture, const float *noise, sd_cancel *cancel,
+                    float *latent, sd_error *err);
+
+#endif
