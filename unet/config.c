@@ -217,7 +217,7 @@ sd_status sd_unet_config_check(const struct sd_unet_config *c, const char *label
         (status = in_range(label, "addition_time_embed_dim", c->add_each, c->add_dim ? 2 : 0, 65536, err)) ||
         (status = in_range(label, "time_cond_proj_dim", c->time_cond, 0, 65536, err)) ||
         (status = in_range(label, "mid block's resnets", c->mid_resnets, 0, 2, err)) ||
-        (status = in_range(label, "mid block's depth", c->mid_depth, 0,
+        (status = in_range(label, "transformer_layers_per_block", c->mid_depth, 0,
                            c->mid_resnets == 2 ? SD_UNET_DEPTH : 0, err)))
         return status;
     if (c->channels[0] % 2 || c->add_each % 2)

@@ -61,8 +61,9 @@ sd_status sd_unet_config_parse(struct sd_unet_config *out, const char *text, siz
 /* Finds the configuration by looking at which weights exist and at their shapes. `source` answers to
  * canonical (diffusers) names, e.g. the source of unet/names.h over a single file. What shapes do not show is
  * taken from the row that fits, else from the family's habit: 32 groups, eps 1e-5, heads of 64 channels when
- * proj_in is a matrix and 8 heads when it is a 1x1 convolution. SD_E_UNSUPPORTED says what was seen and what
- * was missing. `out` is filled while looking, so that a name-mapping source may read it. */
+ * proj_in is a matrix and 8 heads when it is a 1x1 convolution. SD_E_NOT_FOUND names the first
+ * weight that a UNet must have and `source` has not; SD_E_UNSUPPORTED says what was seen. `out` is filled
+ * while looking, so that a name-mapping source may read it. */
 sd_status sd_unet_detect(struct sd_unet_config *out, const struct sd_weight_source *source, sd_error *err);
 
 /* Latents whose sizes cannot be halved levels-1 times need the plain form of the upsampling convolutions (see

@@ -105,7 +105,7 @@ sd_status sd_unet_detect(struct sd_unet_config *c, const struct sd_weight_source
                               ? "time_embedding.linear_1.weight"
                               : NULL;
     if (missing)
-        return sd_fail(err, SD_E_UNSUPPORTED, "%s: expected a Stable Diffusion UNet, found no %s",
+        return sd_fail(err, SD_E_NOT_FOUND, "%s: expected a Stable Diffusion UNet, found no %s",
                        source->label, missing);
     c->in_channels = axis(&in, 1);
     c->out_channels = axis(&out, 0);
