@@ -1,5 +1,7 @@
 #include "unet/blocks.h"
 
+#include <string.h>
+
 /* Constants of the family's transformers, in no configuration file. */
 static const float transformer_group_eps = 1e-6f, layer_eps = 1e-5f;
 
@@ -55,8 +57,13 @@ sd_tensor *sd_unet_transformer(sd_graph *g, const struct sd_unet_config *k,
         return x;
     sd_tensor *h = sd_group_norm(g, x, w->norm, k->groups, transformer_group_eps, SD_ACT_NONE);
     h = sd_linear(g, h, w->proj_in, NULL); /* [N,H,W,n] */
-    for (uint32_t i = 0; i < w->depth; i++)
+    char scope[sizeof g->scope];
+    memcpy(scope, g->scope, sizeof scope);
+    for (uint32_t i = 0; i < w->depth; i++) {
+        sd_graph_scope(g, "%.90s.transformer_blocks.%u", scope, i);
         h = transformer_block(g, &w->blocks[i], w->heads, h, context);
+    }
+    sd_graph_scope(g, "%s", scope);
     return sd_linear(g, h, w->proj_out, &(sd_fuse){.residual = x});
 }
 

@@ -55,22 +55,22 @@ static sd_tensor *added_embedding(sd_graph *g, const struct sd_unet *u, const st
     if (!k->add_dim || !in->pooled || !in->time_ids)
         return NULL;
     uint32_t n = in->pooled->n, width = k->add_dim - in->pooled->c;
+    sd_graph_scope(g, "add_embedding");
     sd_tensor *ids = sd_timestep_embedding(g, in->time_ids, k->add_each, !k->sin_first, k->freq_shift);
     ids = sd_reshape(g, in_act(g, ids), n, 1, 1, width);     /* [N,1,1,K*add_each] */
     sd_tensor *x = sd_concat(g, in_act(g, in->pooled), ids); /* [N,1,1,add_dim] */
-    sd_graph_scope(g, "add_embedding");
-    return embed(g, x, u->add1, u->add2, NULL); /* [N,1,1,time_dim] */
+    return embed(g, x, u->add1, u->add2, NULL);              /* [N,1,1,time_dim] */
 }
 
 static sd_tensor *time_embedding(sd_graph *g, const struct sd_unet *u, const struct sd_unet_inputs *in) {
     const struct sd_unet_config *k = &u->config;
+    sd_tensor *added = added_embedding(g, u, in); /* [N,1,1,time_dim] or NULL */
     sd_graph_scope(g, "time_proj");
     sd_tensor *t = sd_timestep_embedding(g, in->timestep, k->channels[0], !k->sin_first, k->freq_shift);
     t = in_act(g, t); /* [N,1,1,channels[0]] */
     sd_graph_scope(g, "time_embedding");
     if (k->time_cond)
         t = sd_linear(g, in_act(g, in->guidance), u->time_cond, &(sd_fuse){.residual = t});
-    sd_tensor *added = added_embedding(g, u, in);
     return embed(g, t, u->time1, u->time2, added); /* [N,1,1,time_dim] */
 }
 

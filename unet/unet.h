@@ -24,7 +24,7 @@ void sd_unet_declare(sd_graph *g, const struct sd_unet_config *config, uint32_t 
 /* Where the figure's boxes end, for tests and hooks. Unused entries are NULL. */
 struct sd_unet_trace {
     sd_tensor *conv_in;              /* [N,h,w,channels[0]] */
-    sd_tensor *time;                 /* [N,1,1,time_dim], before SiLU */
+    sd_tensor *time;                 /* [N,1,1,time_dim]: time embedding plus added embedding, before SiLU */
     sd_tensor *down[SD_UNET_LEVELS]; /* down_blocks.i, behind the downsampling */
     sd_tensor *mid;                  /* mid_block */
     sd_tensor *up[SD_UNET_LEVELS];   /* up_blocks.i, behind the upsampling */
