@@ -214,6 +214,9 @@ const sd_option *sd_option_find(const char *name);
  * was found: "unknown sampler 'eular'; did you mean 'euler'?". */
 sd_status sd_params_set(sd_params *params, const char *name, const char *value, sd_error *err);
 
+/* The entry of the NULL-terminated `names` that was most likely meant by `word`, or NULL. */
+const char *sd_suggest(const char *word, const char *const *names);
+
 /* ---- files ---- */
 
 /* What `sdvk info` prints: a JSON object for a model, LoRA or picture. Free with free(). */

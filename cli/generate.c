@@ -1,0 +1,291 @@
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const struct cli_option options[] = {
+    {"model", 'm', "PATH", "safetensors file or diffusers folder"},
+    {"output", 'o', "NAME", "file name; {seed}, {index} and {model} are filled in; default: sdvk-{seed}.png"},
+    {"init-image", 'i', "FILE", "start from this picture (PNG or JPEG)"},
+    {"device", 'd', "DEVICE", "index, name or UUID from `sdvk devices`"},
+    {"precision", 0, "TYPE", "auto, f32 or f16"},
+    {"prediction", 0, "TYPE", "epsilon or v, for files that do not say it"},
+    {"plan", 0, NULL, "print work and memory instead of rendering"},
+    {"json", 0, NULL, "print the result as JSON"},
+    {"overwrite", 0, NULL, "replace files that exist"},
+    {"validation", 0, NULL, "run under the Vulkan validation layers"},
+    {"quiet", 'q', NULL, "no progress"},
+    {"verbose", 'v', NULL, "log what happens"},
+    {"help", 'h', NULL, "print this help"},
+    {NULL, 0, NULL, NULL}};
+
+struct request {
+    sd_params params;
+    const char *model, *output, *init, *device, *precision, *prediction;
+    bool plan, json, overwrite, validation, quiet, verbose;
+};
+
+static sd_cancel cancel;
+
+sd_cancel *cli_cancel(void) {
+    return &cancel;
+}
+
+static void on_signal(int number) {
+    (void)number;
+    sd_cancel_request(&cancel);
+}
+
+static void help(void) {
+    puts("usage: sdvk generate PROMPT --model PATH [options]\n");
+    cli_help_options(stdout, options, true);
+}
+
+static void set_option(struct request *r, const char *name, const char *value) {
+    const struct {
+        const char *name;
+        const char **text;
+        bool *flag;
+    } fields[] = {{"model", &r->model, NULL},         {"output", &r->output, NULL},
+                  {"init-image", &r->init, NULL},     {"device", &r->device, NULL},
+                  {"precision", &r->precision, NULL}, {"prediction", &r->prediction, NULL},
+                  {"plan", NULL, &r->plan},           {"json", NULL, &r->json},
+                  {"overwrite", NULL, &r->overwrite}, {"validation", NULL, &r->validation},
+                  {"quiet", NULL, &r->quiet},         {"verbose", NULL, &r->verbose}};
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (!strcmp(fields[i].name, name)) {
+            if (fields[i].text)
+                *fields[i].text = value;
+            else
+                *fields[i].flag = true;
+        }
+}
+
+/* -1 to go on, else the exit code. */
+static int parse(int argc, char **argv, struct request *r) {
+    struct cli_args args = {.argc = argc, .argv = argv, .options = options, .table = true};
+    struct cli_arg arg;
+    sd_error err;
+    int found;
+    while ((found = cli_next(&args, &arg)) > 0) {
+        if (arg.option && !strcmp(arg.option->name, "help")) {
+            help();
+            return EXIT_OK;
+        }
+        if (arg.option)
+            set_option(r, arg.option->name, arg.value);
+        else if (arg.shared) {
+            if (sd_params_set(&r->params, arg.shared->name, arg.value, &err))
+                return cli_fail(&err);
+        } else if (r->params.prompt)
+            return cli_usage("generate: expected one prompt, found also '%s'; put the prompt in quotes",
+                             arg.value);
+        else if (sd_params_set(&r->params, "prompt", arg.value, &err))
+            return cli_fail(&err);
+    }
+    if (found < 0)
+        return EXIT_USAGE;
+    if (!r->params.prompt)
+        return cli_usage(
+            "generate: expected a prompt, e.g. sdvk generate \"a red mug\" --model samples/mockup");
+    if (!r->model)
+        return cli_usage("generate: --model is missing: a safetensors file or a diffusers folder, e.g. "
+                         "--model samples/mockup");
+    if (r->precision && strcmp(r->precision, "auto") && strcmp(r->precision, "f32") &&
+        strcmp(r->precision, "f16"))
+        return cli_usage("--precision: expected auto, f32 or f16, found '%s'", r->precision);
+    if (r->prediction && strcmp(r->prediction, "epsilon") && strcmp(r->prediction, "v"))
+        return cli_usage("--prediction: expected epsilon or v, found '%s'", r->prediction);
+    return -1;
+}
+
+/* The name of one picture; false when it does not fit. Without a placeholder that tells pictures apart, the
+ * index goes before the extension. */
+static bool output_name(const struct request *r, const char *model, int64_t seed, size_t index, size_t count,
+                        char *out, size_t size) {
+    const char *pattern = r->output ? r->output : "sdvk-{seed}.png";
+    bool distinct = count == 1 || strstr(pattern, "{seed}") || strstr(pattern, "{index}");
+    const char *dot = strrchr(pattern, '.');
+    size_t at = 0;
+    for (const char *p = pattern; *p;) {
+        char piece[64];
+        size_t skip = 1;
+        if (!strncmp(p, "{seed}", 6))
+            skip = 6, snprintf(piece, sizeof piece, "%lld", (long long)seed);
+        else if (!strncmp(p, "{index}", 7))
+            skip = 7, snprintf(piece, sizeof piece, "%zu", index + 1);
+        else if (!strncmp(p, "{model}", 7))
+            skip = 7, snprintf(piece, sizeof piece, "%.60s", model);
+        else if (p == dot && !distinct)
+            snprintf(piece, sizeof piece, "-%zu.", index + 1);
+        else
+            snprintf(piece, sizeof piece, "%c", *p);
+        size_t n = strlen(piece);
+        if (at + n + 1 > size)
+            return false;
+        memcpy(out + at, piece, n + 1);
+        at += n;
+        p += skip;
+    }
+    return at > 0;
+}
+
+/* What would only fail after minutes of rendering is refused before. */
+static int check_output(const struct request *r, const char *name) {
+    char folder[4096];
+    struct stat st;
+    const char *slash = strrchr(name, '/'), *dot = strrchr(name, '.');
+    if (!dot || (strcmp(dot, ".png") && strcmp(dot, ".jpg") && strcmp(dot, ".jpeg")))
+        return cli_usage("--output: expected a name that ends in .png, .jpg or .jpeg, found '%s'", name);
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - name + 1) : 2, slash ? name : "./");
+    if (stat(folder, &st) || !S_ISDIR(st.st_mode))
+        return cli_usage("--output: the folder '%s' does not exist", folder);
+    if (!r->overwrite && !stat(name, &st))
+        return cli_usage("--output: '%s' exists; --overwrite replaces it", name);
+    return EXIT_OK;
+}
+
+static int check_outputs(const struct request *r, const char *model) {
+    size_t count = r->params.count ? r->params.count : 1;
+    char name[4096];
+    for (size_t i = 0; i < count; i++) {
+        int64_t seed = r->params.seed < 0 ? -1 : r->params.seed + (int64_t)i;
+        if (!output_name(r, model, seed, i, count, name, sizeof name))
+            return cli_usage("--output: the file name is empty or longer than 4095 bytes");
+        int code = check_output(r, name);
+        if (code)
+            return code;
+    }
+    return EXIT_OK;
+}
+
+static int print_plan(sd_model *model, const struct request *r) {
+    sd_plan_report plan;
+    sd_error err;
+    if (sd_plan_generate(model, &r->params, &plan, &err))
+        return cli_fail(&err);
+    if (r->json)
+        fputs("{\"networks\":[", stdout);
+    else
+        printf("%-8s %12s %12s %14s %12s %10s %9s\n", "network", "weights MiB", "work MiB", "GFLOP a run",
+               "GB moved", "dispatches", "barriers");
+    for (uint32_t i = 0; i < plan.count; i++) {
+        const sd_network_plan *n = &plan.network[i];
+        if (r->json)
+            printf("%s{\"name\":\"%s\",\"parameters\":%llu,\"weight_bytes\":%llu,\"activation_bytes\":%llu,"
+                   "\"flop\":%llu,"
+                   "\"once_flop\":%llu,\"bytes\":%llu,\"nodes\":%u,\"barriers\":%u}",
+                   i ? "," : "", n->name, (unsigned long long)n->parameters,
+                   (unsigned long long)n->weight_bytes, (unsigned long long)n->activation_bytes,
+                   (unsigned long long)n->flop, (unsigned long long)n->once_flop,
+                   (unsigned long long)n->bytes, n->nodes, n->barriers);
+        else
+            printf("%-8s %12.1f %12.1f %14.2f %12.3f %10u %9u\n", n->name,
+                   (double)n->weight_bytes / (1 << 20), (double)n->activation_bytes / (1 << 20),
+                   (double)n->flop * 1e-9, (double)n->bytes * 1e-9, n->nodes, n->barriers);
+    }
+    if (r->json)
+        printf("],\"peak_bytes\":%llu}\n", (unsigned long long)plan.peak_bytes);
+    else
+        printf("peak device memory: %.1f MiB\n", (double)plan.peak_bytes / (1 << 20));
+    return EXIT_OK;
+}
+
+static int save(const struct request *r, const sd_outputs *outputs, const char *model,
+                const sd_device *device) {
+    char name[4096];
+    sd_error err;
+    if (r->json)
+        fputs("{\"images\":[", stdout);
+    for (size_t i = 0; i < outputs->count; i++) {
+        const sd_output *o = &outputs->items[i];
+        if (!output_name(r, model, o->seed, i, outputs->count, name, sizeof name))
+            return cli_usage("--output: the file name is empty or longer than 4095 bytes");
+        int code = check_output(r, name);
+        if (code)
+            return code;
+        if (sd_output_save(o, name, &err))
+            return cli_fail(&err);
+        if (r->json) {
+            printf("%s{\"path\":", i ? "," : "");
+            cli_json_string(stdout, name);
+            printf(",\"seed\":%lld,\"sdvk\":%s}", (long long)o->seed, o->json);
+        } else
+            puts(name);
+    }
+    if (r->json) {
+        fputs("],\"device\":", stdout);
+        cli_json_string(stdout, device->name);
+        printf(",\"seconds\":%.3f,\"text_seconds\":%.3f,\"step_seconds\":%.3f,\"decode_seconds\":%.3f}\n",
+               outputs->seconds, outputs->text_seconds, outputs->step_seconds, outputs->decode_seconds);
+    } else if (!r->quiet)
+        fprintf(stderr, "%zu picture%s in %.1f s on %s\n", outputs->count, outputs->count == 1 ? "" : "s",
+                outputs->seconds, device->name);
+    return EXIT_OK;
+}
+
+static int render(struct request *r, sd_model *model, const sd_device *device, const char *name) {
+    struct cli_progress progress;
+    sd_outputs *outputs = NULL;
+    sd_picture init = {0};
+    sd_error err;
+    if (r->init) {
+        if (sd_picture_load(&init, r->init, &err))
+            return cli_fail(&err);
+        r->params.init_image = &init;
+    }
+    cli_progress_begin(&progress, r->quiet);
+    r->params.progress = cli_progress_show;
+    r->params.progress_user = &progress;
+    r->params.cancel = &cancel;
+    sd_status status = sd_generate(model, &r->params, &outputs, &err);
+    cli_progress_end(&progress);
+    int code = status ? cli_fail(&err) : save(r, outputs, name, device);
+    sd_outputs_free(&outputs);
+    sd_picture_free(&init);
+    return code;
+}
+
+static sd_precision precision_of(const char *name) {
+    return name && !strcmp(name, "f32")   ? SD_PRECISION_F32
+           : name && !strcmp(name, "f16") ? SD_PRECISION_F16
+                                          : SD_PRECISION_AUTO;
+}
+
+int cli_generate(int argc, char **argv) {
+    struct request r = {.params.seed = -1};
+    sd_context *context = NULL;
+    sd_model *model = NULL;
+    sd_model_info info;
+    sd_device device;
+    sd_error err;
+    int code = parse(argc, argv, &r);
+    if (code >= 0)
+        return code;
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    const sd_context_options context_options = {.device = r.device,
+                                                .validation = r.validation,
+                                                .log = cli_logger(r.verbose ? SD_LOG_INFO : SD_LOG_WARNING)};
+    const sd_model_options model_options = {.precision = precision_of(r.precision),
+                                            .prediction = r.prediction};
+    if (sd_context_create(&context, &context_options, &err) ||
+        sd_model_open(&model, context, r.model, &model_options, &err))
+        code = cli_fail(&err);
+    else {
+        sd_context_device(context, &device);
+        sd_model_get_info(model, &info);
+        code = r.plan ? print_plan(model, &r) : check_outputs(&r, info.name);
+        if (!code && !r.plan)
+            code = render(&r, model, &device, info.name);
+    }
+    sd_model_close(&model);
+    if (!code && r.validation && sd_context_validation_messages(context))
+        code = EXIT_FAILED;
+    sd_context_destroy(&context);
+    return code;
+}
