@@ -69,8 +69,10 @@ sd_status sd_file_writer_open(const char *path, sd_file_writer **out, sd_error *
     struct stat st;
     *out = NULL;
     sd_file_writer *w = calloc(1, sizeof *w);
-    if (!w)
-        return sd_fail(err, SD_E_MEMORY, "%s: no memory to write it", path);
+    if (!w) {
+        sd_fail(err, SD_E_MEMORY, "%s: no memory to write it", path);
+        return SD_E_MEMORY;
+    }
     w->fd = -1;
     w->path = strdup(path);
     w->folder = folder_of(path);

@@ -202,7 +202,7 @@ static bool trailing_pair(line l, pair *out) {
     size_t n = 0;
     while (n < l.size && key_character(l.text[n]))
         n++;
-    if (n < 2 || n >= l.size || l.text[n] != ':')
+    if (n < 2 || n >= l.size || l.text[n] != ':' || !word_character(l.text[0]))
         return false;
     out->key = (line){l.text, n};
     for (n++; n < l.size && blank(l.text[n]);)

@@ -27,12 +27,14 @@ typedef struct jpeg_job {
     uint8_t *buffer; /* [chunk] when writing, one row when a row has to be converted */
     sd_image image;
     sd_status status;
+    bool out_of_memory;
     char reason[JMSG_LENGTH_MAX];
 } jpeg_job;
 
 static void on_error(j_common_ptr info) {
     jpeg_job *p = info->client_data;
     info->err->format_message(info, p->reason);
+    p->out_of_memory = info->err->msg_code == JERR_OUT_OF_MEMORY;
     longjmp(p->jump, 1);
 }
 
@@ -129,6 +131,7 @@ static bool add_marker(sd_image_texts *texts, const struct jpeg_marker_struct *m
         sd_str text = {0};
         if (sd_exif_comment(data + exif, size - exif, &text))
             ok = sd_image_texts_add(texts, SD_TEXT_PARAMETERS, text.text ? text.text : "", text.size);
+        ok = ok && !text.failed;
         sd_str_clear(&text);
     } else if (size > xmp && memcmp(data, xmp_head, xmp) == 0 && !memchr(data + xmp, 0, size - xmp) &&
                sd_utf8_valid((const char *)data + xmp, size - xmp))
@@ -160,9 +163,13 @@ sd_status sd_jpeg_decode(const sd_decode_job *job) {
     struct jpeg_decompress_struct info = {0};
     sd_status status = SD_OK;
     set_errors(&p, (struct jpeg_common_struct *)&info);
-    if (!decode(&p, &info))
-        status =
-            p.status ? p.status : sd_fail(job->err, SD_E_FORMAT, "%s: broken JPEG: %s", job->label, p.reason);
+    if (!decode(&p, &info)) {
+        if (p.out_of_memory)
+            status = sd_fail(job->err, SD_E_MEMORY, "%s: no memory to read a JPEG", job->label);
+        else
+            status = p.status ? p.status
+                              : sd_fail(job->err, SD_E_FORMAT, "%s: broken JPEG: %s", job->label, p.reason);
+    }
     jpeg_destroy_decompress(&info);
     free(p.buffer);
     if (status)
@@ -212,8 +219,12 @@ static int build_segment(sd_str *out, const sd_image_text *t) {
 static void write_texts(jpeg_job *p, j_compress_ptr info, const sd_image_params *params, sd_str *segment) {
     for (size_t i = 0; i < params->text_count; i++) {
         sd_str_clear(segment);
-        int marker = build_segment(segment, &params->texts[i]);
-        if (!marker || segment->failed || segment->size > longest_segment) {
+        /* UTF-16 takes at least two thirds of the bytes of UTF-8. */
+        bool fits = strlen(params->texts[i].text) < 2 * longest_segment;
+        int marker = fits ? build_segment(segment, &params->texts[i]) : JPEG_COM;
+        if (segment->failed)
+            ERREXIT1(info, JERR_OUT_OF_MEMORY, 0);
+        if (!marker || !fits || segment->size > longest_segment) {
             snprintf(p->reason, sizeof p->reason,
                      marker ? "the text '%s' does not fit into a JPEG segment of 64 KiB"
                             : "expected letters, digits, '.', '_' and '-' in the key '%s' of a JPEG's text",
@@ -266,9 +277,14 @@ sd_status sd_jpeg_encode(const sd_image *image, const sd_image_params *params, s
     p.buffer = malloc(chunk);
     if (!p.buffer)
         return sd_fail(err, SD_E_MEMORY, "no memory to write a JPEG");
-    if (!encode(&p, &info, image, params, &segment))
-        status = sd_fail(err, p.status ? p.status : SD_E_INTERNAL,
-                         p.status ? "%s" : "libjpeg refused to write the picture: %s", p.reason);
+    if (!encode(&p, &info, image, params, &segment)) {
+        if (p.out_of_memory)
+            status = sd_fail(err, SD_E_MEMORY, "no memory to write a JPEG");
+        else if (p.status)
+            status = sd_fail(err, p.status, "%s", p.reason);
+        else
+            status = sd_fail(err, SD_E_INTERNAL, "libjpeg refused to write the picture: %s", p.reason);
+    }
     jpeg_destroy_compress(&info);
     free(p.buffer);
     sd_str_clear(&segment);

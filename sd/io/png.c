@@ -18,6 +18,7 @@ typedef struct png_job {
     png_bytep *rows;
     sd_image image;
     sd_status status;
+    bool out_of_memory; /* an allocation failed, even one that libpng took lightly */
     char reason[128];
 } png_job;
 
@@ -33,6 +34,18 @@ static void on_error(png_structp png, png_const_charp message) {
 
 static void on_warning(png_structp png, png_const_charp message) {
     (void)png, (void)message;
+}
+
+static png_voidp allocate(png_structp png, png_alloc_size_t size) {
+    png_job *p = png_get_mem_ptr(png);
+    void *memory = malloc(size);
+    p->out_of_memory = p->out_of_memory || !memory;
+    return memory;
+}
+
+static void release(png_structp png, png_voidp memory) {
+    (void)png;
+    free(memory);
 }
 
 static void take(png_structp png, png_bytep data, size_t size) {
@@ -65,8 +78,10 @@ static void set_transforms(png_job *p) {
 
 static void make_rows(png_job *p, uint8_t *pixels, size_t stride, uint32_t height) {
     p->rows = malloc(height * sizeof(*p->rows));
-    if (!p->rows)
+    if (!p->rows) {
+        p->out_of_memory = true;
         png_error(p->png, "no memory for its rows");
+    }
     for (uint32_t y = 0; y < height; y++)
         p->rows[y] = pixels + y * stride;
 }
@@ -113,8 +128,25 @@ static void read_texts(png_job *p) {
     int count = 0;
     png_get_text(p->png, p->info, &list, &count);
     for (int i = 0; i < count && p->in->texts; i++)
-        if (!add_text(p->in->texts, &list[i]))
-            png_error(p->png, "no memory for its texts");
+        if (!add_text(p->in->texts, &list[i])) {
+            p->out_of_memory = true;
+            return;
+        }
+}
+
+/* libpng allocates what a chunk says it holds before it reads it, so every length is held against the file
+ * first. */
+static bool chunks_complete(const sd_decode_job *job) {
+    for (size_t at = 8; job->size - at >= 12;) {
+        const uint8_t *c = job->data + at;
+        size_t length = (size_t)c[0] << 24 | (size_t)c[1] << 16 | (size_t)c[2] << 8 | c[3];
+        if (length > job->size - at - 12)
+            return false;
+        if (memcmp(c + 4, "IEND", 4) == 0)
+            return true;
+        at += 12 + length;
+    }
+    return false;
 }
 
 static bool decode(png_job *p) {
@@ -135,12 +167,15 @@ static bool decode(png_job *p) {
 
 sd_status sd_png_decode(const sd_decode_job *job) {
     png_job p = {.in = job};
-    p.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &p, on_error, on_warning);
+    p.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &p, on_error, on_warning, &p, allocate, release);
     p.info = p.png ? png_create_info_struct(p.png) : NULL;
     sd_status status = SD_OK;
-    if (!p.info)
+    bool complete = chunks_complete(job), ok = p.info && complete && decode(&p);
+    if (!complete)
+        status = sd_fail(job->err, SD_E_FORMAT, "%s: broken PNG: the file is cut short", job->label);
+    else if (!p.info || p.out_of_memory)
         status = sd_fail(job->err, SD_E_MEMORY, "%s: no memory to read a PNG", job->label);
-    else if (!decode(&p))
+    else if (!ok)
         status =
             p.status ? p.status : sd_fail(job->err, SD_E_FORMAT, "%s: broken PNG: %s", job->label, p.reason);
     png_destroy_read_struct(&p.png, &p.info, NULL);
@@ -204,12 +239,13 @@ static bool encode(png_job *p, const sd_image *image, const sd_image_params *par
 sd_status sd_png_encode(const sd_image *image, const sd_image_params *params, sd_str *out, sd_error *err) {
     png_job p = {.out = out};
     sd_str latin1 = {.limit = (size_t)1 << 28};
-    p.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &p, on_error, on_warning);
+    p.png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, &p, on_error, on_warning, &p, allocate, release);
     p.info = p.png ? png_create_info_struct(p.png) : NULL;
     sd_status status = SD_OK;
-    if (!p.info)
+    bool ok = p.info && encode(&p, image, params, &latin1);
+    if (!p.info || p.out_of_memory || latin1.failed || out->failed)
         status = sd_fail(err, SD_E_MEMORY, "no memory to write a PNG");
-    else if (!encode(&p, image, params, &latin1))
+    else if (!ok)
         status = sd_fail(err, SD_E_INTERNAL, "libpng refused to write the picture: %s", p.reason);
     png_destroy_write_struct(&p.png, &p.info);
     free(p.rows);

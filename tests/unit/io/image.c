@@ -303,6 +303,19 @@ static void other_files_are_named(void **state) {
     assert_string_equal(err.message, "/nowhere/x.png: no such file");
 }
 
+/* Found by fuzzing: libpng allocates the 1.5 GB that a text chunk claims in a file of 57 bytes. The checksum
+ * of the first chunk is wrong here, and libpng would say so: the lengths are checked before it sees the file.
+ */
+static void claimed_chunk_sizes_are_checked_first(void **state) {
+    (void)state;
+    static const char bytes[] = "\x89PNG\r\n\x1A\n\0\0\0\15IHDR\0\0\0\1\0\0\0\1\10\0\0\0\0\1\2\3\4"
+                                "\x5D\0\0\13iTXtsdvk\0\0\0\0\0x\0\0\0\0";
+    sd_image image;
+    sd_error err;
+    assert_int_equal(sd_image_decode("m", bytes, sizeof bytes - 1, 0, &image, NULL, &err), SD_E_FORMAT);
+    assert_string_equal(err.message, "m: broken PNG: the file is cut short");
+}
+
 static void sizes_are_limited(void **state) {
     (void)state;
     sd_image in = gradient(100, 10, 1), out;
@@ -447,6 +460,7 @@ int main(void) {
         cmocka_unit_test(jpeg_takes_grey_and_drops_alpha),
         cmocka_unit_test(damaged_pictures_are_refused),
         cmocka_unit_test(other_files_are_named),
+        cmocka_unit_test(claimed_chunk_sizes_are_checked_first),
         cmocka_unit_test(sizes_are_limited),
         cmocka_unit_test(wrong_arguments_are_explained),
         cmocka_unit_test(foreign_exif_is_read),
