@@ -26,6 +26,7 @@ static const sd_sampler rows[] = {
     {"unipc", NAMES("uni_pc_bh2", "unipc_bh2", "uni_pc"), "UniPC", 2, 3, 1, false, 0, false, "uniform",
      sd_sampler_unipc},
     {"lms", NULL, "LMS", 4, 4, 1, false, 0, false, "uniform", sd_sampler_lms},
+    {"deis", NULL, "DEIS", 2, 3, 1, false, 0, false, "uniform", sd_sampler_deis},
     {"lcm", NULL, "LCM", 1, 0, 1, true, 1, false, "lcm", sd_sampler_lcm},
 };
 
@@ -86,7 +87,8 @@ sd_status sd_sampler_find(const char *text, const sd_sampler **sampler, const sd
 }
 
 bool sd_sampler_needs_noise(const sd_sampler *sampler, const sd_sampler_options *options) {
-    /* lcm has no eta: it always starts afresh from its estimate. */
-    bool adds = options->eta_set && sampler->run != sd_sampler_lcm ? options->eta > 0 : sampler->uses_noise;
+    bool takes_eta =
+        sampler->run == sd_sampler_ddim || (sampler->uses_noise && sampler->run != sd_sampler_lcm);
+    bool adds = options->eta_set && takes_eta ? options->eta > 0 : sampler->uses_noise;
     return adds || options->s_churn > 0;
 }

@@ -37,6 +37,7 @@ sd_status sd_sampler_dpmpp_3m_sde(sd_run *run, sd_error *err);
 sd_status sd_sampler_ddim(sd_run *run, sd_error *err);
 sd_status sd_sampler_unipc(sd_run *run, sd_error *err);
 sd_status sd_sampler_lms(sd_run *run, sd_error *err);
+sd_status sd_sampler_deis(sd_run *run, sd_error *err);
 sd_status sd_sampler_lcm(sd_run *run, sd_error *err);
 
 /* Hands out `n` (up to SD_RUN_BUFFERS) zeroed arrays of `count` floats; once a run. Freed with the run. */

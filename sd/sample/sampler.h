@@ -24,12 +24,12 @@ typedef sd_status (*sd_step_fn)(void *user, uint32_t step, uint32_t steps, const
 /* {0} is the default of every sampler. */
 typedef struct sd_sampler_options {
     bool eta_set;
-    float
-        eta; /* noise added by ancestral and SDE samplers, >= 0; without eta_set the sampler's own default */
+    float eta; /* noise added by ancestral and SDE samplers, >= 0; without eta_set the sampler's own default.
+                * Deterministic samplers other than ddim, and lcm, have none and pass over it. */
     float s_churn;        /* euler, heun, dpm2: >= 0, as in algorithm 2 of arXiv 2206.00364 */
     float s_tmin, s_tmax; /* the noise levels that are churned; s_tmax 0 means no limit */
     float s_noise;        /* multiplies all noise that is added; 0 means 1 */
-    uint32_t order;       /* lms 1..4, unipc 1..3; 0 means the sampler's own default */
+    uint32_t order;       /* lms 1..4, unipc and deis 1..3; 0 means the sampler's own default */
 } sd_sampler_options;
 
 /* One run. */

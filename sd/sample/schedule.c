@@ -114,6 +114,23 @@ static uint32_t kl_optimal(const sd_schedule_request *r, float *sigmas) {
     return r->steps;
 }
 
+/* The levels that Sabour et al. 2024 (arXiv 2404.14507) found for ten steps, log-linear between them. */
+enum { AYS_LEVELS = 11 };
+static const double ays[2][AYS_LEVELS] = {
+    {14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029},
+    {14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029},
+};
+
+static uint32_t align_your_steps(const sd_schedule_request *r, float *sigmas) {
+    const double *levels = ays[r->sdxl];
+    for (uint32_t i = 0; i < r->steps; i++) {
+        double at = spaced(0, AYS_LEVELS - 1, i, r->steps);
+        int low = at < AYS_LEVELS - 2 ? (int)at : AYS_LEVELS - 2;
+        sigmas[i] = (float)exp(log(levels[low]) + (at - low) * log(levels[low + 1] / levels[low]));
+    }
+    return r->steps;
+}
+
 /* The 50 timesteps 19, 39 ... 999 of latent consistency distillation (arXiv 2310.04378), evenly thinned. */
 enum { LCM_TIMESTEPS = 50 };
 
@@ -142,6 +159,7 @@ static const sd_schedule rows[] = {
     {"beta", NULL, "quantiles of a beta distribution", beta, 0},
     {"linear_quadratic", NULL, "slow at first, then a parabola", linear_quadratic, 0},
     {"kl_optimal", NULL, "evenly spaced in the arc tangent of sigma", kl_optimal, 0},
+    {"align_your_steps", NAMES("ays"), "levels optimised for ten steps", align_your_steps, 0},
     {"lcm", NULL, "the timesteps of latent consistency models", lcm, LCM_TIMESTEPS},
 };
 
@@ -179,7 +197,7 @@ sd_status sd_schedule_sigmas(const sd_schedule *schedule, const sd_discrete *mod
     if (steps < 1 || steps > most)
         return sd_fail(err, SD_E_ARGUMENT, "steps: the schedule '%s' expects 1 to %u, found %u",
                        schedule->name, most, steps);
-    sd_schedule_request request = {model, steps, given.sigma_min, given.sigma_max, given.rho};
+    sd_schedule_request request = {model, steps, given.sigma_min, given.sigma_max, given.rho, given.sdxl};
     if (request.sigma_min == 0)
         request.sigma_min = model->sigmas[0];
     if (request.sigma_max == 0)

@@ -14,6 +14,7 @@ typedef struct sd_schedule_options {
     double sigma_min,
         sigma_max; /* ends of karras, exponential, polyexponential, kl_optimal; 0: the model's */
     double rho;    /* karras (0: 7) and polyexponential (0: 1) */
+    bool sdxl;     /* align_your_steps: the levels found for SDXL, else those for SD 1 */
 } sd_schedule_options;
 
 /* What a schedule is asked for and where it answers. */
@@ -21,6 +22,7 @@ typedef struct sd_schedule_request {
     const sd_discrete *model;
     uint32_t steps;
     double sigma_min, sigma_max, rho;
+    bool sdxl;
 } sd_schedule_request;
 
 typedef struct sd_schedule {

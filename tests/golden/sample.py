@@ -34,7 +34,7 @@ def load_k_diffusion():
 
 
 K, KE = load_k_diffusion()
-from diffusers import DDIMScheduler, EulerDiscreteScheduler, LCMScheduler, UniPCMultistepScheduler
+from diffusers import DDIMScheduler, DEISMultistepScheduler, EulerDiscreteScheduler, LCMScheduler, UniPCMultistepScheduler
 from diffusers.schedulers import scheduling_lcm
 
 OUT = pathlib.Path(__file__).resolve().parent / "sample"
@@ -85,6 +85,8 @@ def lcm(n):
     return at(s.timesteps)
 
 
+# arXiv 2404.14507, levels for SD 1.
+AYS = [14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029]
 T = lambda ts: torch.cat([DISCRETE.t_to_sigma(torch.as_tensor(ts, dtype=torch.float64)), torch.zeros(1)])
 SCHEDULES = {
     "uniform": lambda n: DISCRETE.get_sigmas(n),
@@ -100,6 +102,7 @@ SCHEDULES = {
     "beta": beta,
     "linear_quadratic": linear_quadratic,
     "kl_optimal": lambda n: list(np.tan(np.linspace(math.atan(HIGH), math.atan(LOW), n))) + [0.0],
+    "align_your_steps": lambda n: list(np.exp(np.interp(np.linspace(0, 1, n), np.linspace(0, 1, 11), np.log(AYS)))) + [0.0],
     "lcm": lcm,
 }
 
@@ -181,6 +184,24 @@ def unipc(order):
     return run
 
 
+def deis(order):
+    def run(sigmas):
+        s = DEISMultistepScheduler(**SD1, solver_order=order, prediction_type="sample")
+        s.set_timesteps(len(sigmas) - 1)
+        s.sigmas = sigmas.clone()
+        s.timesteps = torch.arange(len(sigmas) - 1, 0, -1)
+        x, path = Noise()() * sigmas[0], []
+        for i, t in enumerate(s.timesteps):
+            clean = model(x, sigmas[i])
+            out = s.step(clean, t, x * vp(float(sigmas[i]))).prev_sample
+            # diffusers takes log 0 in its last step when there are 15 or more; first order is the estimate itself.
+            x = out / vp(float(sigmas[i + 1])) if sigmas[i + 1] > 0 else clean
+            path.append(x)
+        return path
+
+    return run
+
+
 def lcm_run(sigmas):
     s = LCMScheduler(**SD1, prediction_type="sample", clip_sample=False)
     s.set_timesteps(len(sigmas) - 1)
@@ -226,6 +247,7 @@ K_SAMPLERS = {
     "dpmpp_3m_sde": k_sampler("sample_dpmpp_3m_sde", brownian=True),
     "lms": k_sampler("sample_lms", noisy=False),
     "unipc": unipc(2),
+    "deis": deis(2),
 }
 
 
@@ -245,6 +267,8 @@ def cases():
             if schedule == "lcm":
                 yield "lcm", schedule, n, -1, 0, 0, sigmas, lcm_run(sigmas)
             if schedule == "karras":
+                if n == 20:
+                    yield "deis", schedule, n, -1, 0, 3, sigmas, deis(3)(sigmas)
                 for order in (1, 3):
                     yield "unipc", schedule, n, -1, 0, order, sigmas, unipc(order)(sigmas)
                 for name in ("euler", "heun"):

@@ -105,8 +105,8 @@ static void deterministic_samplers_have_their_order(void **state) {
     static const struct {
         const char *name;
         double least; /* of log2(error at 40 / error at 80) */
-    } expected[] = {{"euler", 0.8},    {"ddim", 0.8}, {"heun", 1.8}, {"dpm2", 1.8},
-                    {"dpmpp_2m", 1.7}, {"lms", 2.5},  {"unipc", 1.8}};
+    } expected[] = {{"euler", 0.8},    {"ddim", 0.8}, {"heun", 1.8},  {"dpm2", 1.8},
+                    {"dpmpp_2m", 1.7}, {"lms", 2.5},  {"unipc", 1.8}, {"deis", 1.8}};
     for (size_t k = 0; k < sizeof expected / sizeof expected[0]; k++) {
         const sd_sampler *sampler;
         assert_int_equal(sd_sampler_find(expected[k].name, &sampler, NULL, NULL), SD_OK);
@@ -138,10 +138,12 @@ static void eta_zero_needs_no_noise(void **state) {
     (void)state;
     uint32_t rows;
     const sd_sampler *samplers = sd_samplers(&rows);
-    sd_sampler_options none = {.eta_set = true};
+    sd_sampler_options none = {.eta_set = true}, some = {.eta_set = true, .eta = 0.5f};
     for (uint32_t s = 0; s < rows; s++) {
         bool lcm = strcmp(samplers[s].name, "lcm") == 0;
+        bool ddim = strcmp(samplers[s].name, "ddim") == 0;
         assert_int_equal(sd_sampler_needs_noise(&samplers[s], &none), lcm);
+        assert_int_equal(sd_sampler_needs_noise(&samplers[s], &some), samplers[s].uses_noise || ddim);
         assert_int_equal(sd_sampler_needs_noise(&samplers[s], &(sd_sampler_options){0}),
                          samplers[s].uses_noise);
         float sigmas[] = {5, 2, 1, 0.4f, 0}, x[COUNT] = {3};
