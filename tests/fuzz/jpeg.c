@@ -15,9 +15,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     if (sd_image_decode("input", data, size, most_pixels, &image, &texts, &err) == SD_OK) {
         for (size_t i = 0; i < (size_t)image.width * image.height * image.channels; i++)
-            sum += image.pixels[i];
+            sum = (uint8_t)(sum + image.pixels[i]);
         for (size_t i = 0; i < texts.count; i++)
-            sum += (uint8_t)strlen(texts.items[i].text);
+            sum = (uint8_t)(sum + strlen(texts.items[i].text));
     }
     sd_image_clear(&image);
     sd_image_texts_clear(&texts);

@@ -40,7 +40,7 @@ static void try_decode(const uint8_t *data, size_t size) {
         for (size_t i = 0; i < (size_t)image.width * image.height * image.channels; i++)
             sum = (uint8_t)(sum + image.pixels[i]);
         for (size_t i = 0; i < texts.count; i++)
-            sum += (uint8_t)strlen(texts.items[i].text);
+            sum = (uint8_t)(sum + strlen(texts.items[i].text));
     }
     sd_image_clear(&image);
     sd_image_texts_clear(&texts);

@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (size_t i = 0; i < sd_safetensors_count(file); i++) {
         const sd_file_tensor *t = sd_safetensors_at(file, i);
         for (uint64_t k = 0; k < t->bytes; k++)
-            sum += t->data[k];
+            sum = (uint8_t)(sum + t->data[k]);
         total += t->bytes;
         if (sd_safetensors_find(file, t->name) != t)
             abort();
