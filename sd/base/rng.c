@@ -16,12 +16,18 @@ static void mt_seed(sd_rng *rng, uint32_t seed) {
     rng->next = MT_SIZE;
 }
 
+static uint32_t mt_step(uint32_t here, uint32_t after, uint32_t ahead) {
+    uint32_t y = (here & 0x80000000u) | (after & 0x7FFFFFFFu);
+    return ahead ^ (y >> 1) ^ (-(after & 1) & 0x9908B0DFu);
+}
+
 static void mt_twist(sd_rng *rng) {
-    uint32_t *s = rng->state;
-    for (uint32_t i = 0; i < MT_SIZE; i++) {
-        uint32_t y = (s[i] & 0x80000000u) | (s[(i + 1) % MT_SIZE] & 0x7FFFFFFFu);
-        s[i] = s[(i + MT_SHIFT) % MT_SIZE] ^ (y >> 1) ^ (y & 1 ? 0x9908B0DFu : 0);
-    }
+    uint32_t *s = rng->state, i = 0;
+    for (; i < MT_SIZE - MT_SHIFT; i++)
+        s[i] = mt_step(s[i], s[i + 1], s[i + MT_SHIFT]);
+    for (; i < MT_SIZE - 1; i++)
+        s[i] = mt_step(s[i], s[i + 1], s[i + MT_SHIFT - MT_SIZE]);
+    s[i] = mt_step(s[i], s[0], s[MT_SHIFT - 1]);
     rng->next = 0;
 }
 
@@ -45,14 +51,61 @@ static double mt_uniform53(sd_rng *rng) {
     return (double)bits * 0x1p-53;
 }
 
-/* Sixteen uniforms to sixteen normals in place. The double functions make the result the same with every
- * libm; 1 - u and the angle are rounded to float as PyTorch rounds them. */
+static inline float select_float(bool first, float a, float b) {
+    return first ? a : b;
+}
+
+/* log(x) of a normal float in (0, 1]: Cephes' single precision polynomial (Moshier 1989), two units in the
+ * last place. Written without branches so that compilers make it vector code; the order of operations fixes
+ * the result. */
+static inline float log_float(float x) {
+    union {
+        float f;
+        int32_t i;
+    } bits = {x};
+    int32_t exponent = (bits.i >> 23) - 126;
+    bits.i = (bits.i & 0x7FFFFF) | 0x3F000000;
+    bool low = bits.f < 0.707106781186547524f;
+    float e = (float)(exponent - low), m = bits.f - 1.0f + select_float(low, bits.f, 0.0f), z = m * m;
+    float y = 7.0376836292e-2f;
+    y = y * m - 1.1514610310e-1f;
+    y = y * m + 1.1676998740e-1f;
+    y = y * m - 1.2420140846e-1f;
+    y = y * m + 1.4249322787e-1f;
+    y = y * m - 1.6668057665e-1f;
+    y = y * m + 2.0000714765e-1f;
+    y = y * m - 2.4999993993e-1f;
+    y = y * m + 3.3333331174e-1f;
+    y = y * m * z - 2.12194440e-4f * e - 0.5f * z;
+    return m + y + 0.693359375f * e;
+}
+
+/* Sine and cosine of x in [0, 2 pi], the same way: reduced to an eighth of the circle with pi / 4 in three
+ * parts. */
+static inline void sincos_float(float x, float *sine, float *cosine) {
+    int32_t octant = ((int32_t)(x * 1.27323954473516f) + 1) & ~1;
+    float j = (float)octant;
+    float r = ((x - j * 0.78515625f) - j * 2.4187564849853515625e-4f) - j * 3.77489497744594108e-8f,
+          z = r * r;
+    float c = ((2.443315711809948e-5f * z - 1.388731625493765e-3f) * z + 4.166664568298827e-2f) * z * z;
+    float s = ((-1.9515295891e-4f * z + 8.3321608736e-3f) * z - 1.6666654611e-1f) * z * r + r;
+    c = c - 0.5f * z + 1.0f;
+    bool swap = (octant & 2) != 0;
+    float a = select_float(swap, c, s), b = select_float(swap, s, c);
+    *sine = select_float((octant & 4) != 0, -a, a);
+    *cosine = select_float(((octant + 2) & 4) != 0, -b, b);
+}
+
+/* Sixteen uniforms to sixteen normals in place. */
 static void fill_16(float *v) {
+    float radius[8], sine[8], cosine[8];
+    for (int i = 0; i < 8; i++)
+        radius[i] = sqrtf(-2.0f * log_float(1.0f - v[i]));
+    for (int i = 0; i < 8; i++)
+        sincos_float((float)TWO_PI * v[i + 8], &sine[i], &cosine[i]);
     for (int i = 0; i < 8; i++) {
-        float u = 1.0f - v[i], angle = (float)TWO_PI * v[i + 8];
-        float radius = (float)sqrt(-2.0 * log(u));
-        v[i] = radius * (float)cos(angle);
-        v[i + 8] = radius * (float)sin(angle);
+        v[i] = radius[i] * cosine[i];
+        v[i + 8] = radius[i] * sine[i];
     }
 }
 

@@ -10,9 +10,9 @@
 
 #include "sd/base/rng.h"
 
-/* PyTorch's vectorised logarithm, sine and cosine are a few units in the last place off the exact values that
- * sd_rng_randn rounds; with values up to 5 that is at most 1e-6. */
-#define TOLERANCE 1e-6f
+/* A unit in the last place of the largest values, 5e-7: PyTorch fuses multiplications and additions, CUDA has
+ * its own sine. 6e-7 leaves a margin for neither. */
+#define TOLERANCE 6e-7f
 
 static FILE *open_golden(const char *name) {
     char path[1024];
