@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Installs what the tests need, builds, and runs every test: the plain build, the sanitizers' build and the fuzz
+# targets. The last line is "N passed, N failed"; the exit code is 0 only when none failed.
+# ./check.sh REGEX runs only the tests of the plain build whose names match.
+set -uo pipefail
+cd "$(dirname "$(readlink -f "$0")")" || exit 1
+. cmake/packages.sh
+
+passed=0 failed=0
+# Whatever stops the run early is a failure too, so that the last line is always there.
+finish() {
+    local code=$?
+    ((code == 0)) || failed=$((failed + 1))
+    echo "$passed passed, $failed failed"
+    ((failed == 0 && passed > 0)) || exit 1
+    exit 0
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+# run_tests FOLDER [ctest options]: adds the folder's tests to the counts. What did not run counts as failed.
+run_tests() {
+    local folder=$1 report=$PWD/$1/tests.xml all good
+    shift
+    rm -f "$report"
+    ctest --test-dir "$folder" -j "$jobs" --output-on-failure --no-tests=error --output-junit "$report" "$@"
+    all=$(grep -c '<testcase ' "$report" 2>/dev/null)
+    good=$(grep -c '<testcase .* status="run"' "$report" 2>/dev/null)
+    ((all > 0)) || { say "no test of $folder ran"; all=1 good=0; }
+    passed=$((passed + good)) failed=$((failed + all - good))
+}
+
+# stage FOLDER OPTIONS... -- [ctest options]
+stage() {
+    local folder=$1 options=()
+    shift
+    while [[ $1 != -- ]]; do
+        options+=("$1")
+        shift
+    done
+    shift
+    echo "== $folder"
+    if (build "$folder" "${options[@]}" --); then
+        run_tests "$folder" "$@"
+    else
+        failed=$((failed + 1))
+    fi
+}
+
+need_packages gcc g++ libc6-dev cmake ninja-build pkg-config glslc spirv-tools libvulkan-dev mesa-vulkan-drivers \
+    libpng-dev libjpeg-dev libcjson-dev libutf8proc-dev libssl-dev zlib1g-dev \
+    libcmocka-dev clang clang-format-14 vulkan-validationlayers chromium-common python3 zsh fish man-db groff
+jobs=$(nproc)
+export LSAN_OPTIONS="suppressions=$PWD/tests/leaks.supp:print_suppressions=0"
+export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_stack_use_after_return=1
+
+if (($#)); then
+    stage build -DSDVK_TESTS=ON -- -R "$1"
+    exit 0
+fi
+stage build -DSDVK_TESTS=ON --
+stage build-asan -DSDVK_TESTS=ON -DSDVK_SANITIZE=address,undefined -- -R '^(base|io|sample|clip|unet|vae|lora|corpus)\.'
+stage build-fuzz -DSDVK_TESTS=ON -DSDVK_FUZZ=ON -DSDVK_SANITIZE=address,undefined -DCMAKE_C_COMPILER=clang -- -R '^fuzz\.'
+exit 0
