@@ -128,11 +128,8 @@ static void print_shared(FILE *out, const sd_option *o) {
     fprintf(out, "      %-22s %s", name, o->help);
     if (o->kind == SD_OPTION_COUNT || o->kind == SD_OPTION_NUMBER)
         fprintf(out, " (%g to %g)", o->low, o->high);
-    if (o->choices) {
-        fputs(":", out);
-        for (const char *const *c = o->choices; *c; c++)
-            fprintf(out, " %s", *c);
-    }
+    for (size_t i = 0; o->choice && o->choice(i); i++)
+        fprintf(out, "%s %s", i ? "" : ":", o->choice(i));
     if (o->fallback && *o->fallback)
         fprintf(out, "; default: %s", o->fallback);
     fputc('\n', out);

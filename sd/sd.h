@@ -202,8 +202,8 @@ typedef struct sd_option {
     double low, high;     /* range of numbers, inclusive */
     const char *fallback; /* the default, as text */
     const char *help;
-    const char *const *choices; /* NULL-terminated, for SD_OPTION_CHOICE */
-    size_t offset;              /* of the field in sd_params */
+    const char *(*choice)(size_t index); /* the choices, NULL behind the last; for SD_OPTION_CHOICE */
+    size_t offset;                       /* of the field in sd_params */
 } sd_option;
 size_t sd_option_count(void);
 const sd_option *sd_option_at(size_t index);

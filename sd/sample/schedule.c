@@ -216,3 +216,7 @@ uint32_t sd_strength_first_step(uint32_t steps, double strength) {
         return steps;
     return strength >= 1 ? 0 : steps - (uint32_t)(steps * strength);
 }
+
+float sd_schedule_noise_scale(const sd_schedule *schedule, float sigma) {
+    return schedule->levels == leading ? sqrtf(sigma * sigma + 1) : sigma;
+}

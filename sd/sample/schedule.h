@@ -48,6 +48,10 @@ sd_status sd_schedule_sigmas(const sd_schedule *schedule, const sd_discrete *mod
                              const sd_schedule_options *options, float sigmas[SD_SIGMAS_MAX],
                              uint32_t *steps_out, sd_error *err);
 
+/* What unit noise is multiplied with to be a sample at the schedule's first level: sigma, or with `leading`
+ * (whose first level is not the model's last) sqrt(sigma^2 + 1), as diffusers starts. */
+float sd_schedule_noise_scale(const sd_schedule *schedule, float sigma);
+
 /* The first step of an image-to-image run: the last `strength` (0..1) of `steps`, rounded down. */
 uint32_t sd_strength_first_step(uint32_t steps, double strength);
 

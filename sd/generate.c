@@ -1,0 +1,202 @@
+#include "sd/latent.h"
+#include "sd/request.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* One call of sd_generate. */
+struct run {
+    sd_model *model;
+    struct sd_request request;
+    struct sd_conditioning conditioning;
+    struct sd_denoiser denoiser;
+    float *latents; /* [count][h][w][channels] */
+    size_t values;  /* of one latent */
+    uint32_t image;
+    double began;
+};
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+void sd_cancel_request(sd_cancel *cancel) {
+    cancel->requested = 1;
+}
+
+static sd_status report(const struct run *run, sd_phase phase, uint32_t step, sd_error *err) {
+    const sd_params *p = &run->request.params;
+    const sd_progress progress = {.phase = phase,
+                                  .image = run->image,
+                                  .images = p->count,
+                                  .step = step,
+                                  .steps = run->request.steps - run->request.first,
+                                  .seconds = now() - run->began};
+    if (p->progress)
+        p->progress(p->progress_user, &progress);
+    return p->cancel && p->cancel->requested ? sd_fail(err, SD_E_CANCELLED, "cancelled") : SD_OK;
+}
+
+static sd_status encode_text(struct run *run, sd_error *err) {
+    const struct sd_request *r = &run->request;
+    const char *both[] = {r->params.negative_prompt, r->params.prompt};
+    sd_status status = report(run, SD_PHASE_TEXT, 0, err);
+    return status ? status
+                  : sd_text_encode(run->model, r->guided ? both : both + 1, r->guided ? 2 : 1,
+                                   r->params.clip_skip, r->params.cancel, &run->conditioning, err);
+}
+
+static sd_status denoise(void *user, const float *x, float sigma, float *denoised, sd_error *err) {
+    struct run *run = user;
+    return sd_denoise(&run->denoiser, x, (double)sigma, denoised, err);
+}
+
+static sd_status on_step(void *user, uint32_t step, uint32_t steps, const float *x, const float *denoised,
+                         sd_error *err) {
+    (void)steps;
+    (void)x;
+    (void)denoised;
+    return report(user, SD_PHASE_STEP, step + 1, err);
+}
+
+/* Pure noise, or the init picture's latent with noise of the first level. The draws follow diffusers' order:
+ * the posterior of the init picture first. */
+static sd_status start(struct run *run, sd_noise *noise, float *x, sd_error *err) {
+    const struct sd_request *r = &run->request;
+    float sigma = r->sigmas[r->first], *drawn = malloc(run->values * sizeof *drawn);
+    sd_status status = drawn ? SD_OK : sd_fail(err, SD_E_MEMORY, "out of memory");
+    if (!status && !r->params.init_image) {
+        sd_noise_randn(noise, x);
+        float scale = sd_schedule_noise_scale(r->schedule, sigma);
+        for (size_t i = 0; i < run->values; i++)
+            x[i] *= scale;
+    } else if (!status && !(status = report(run, SD_PHASE_ENCODE, 0, err))) {
+        bool sampled = !run->model->family->pooled; /* diffusers' SDXL pipelines take the mean */
+        if (sampled)
+            sd_noise_randn(noise, drawn);
+        status =
+            sd_encode(run->model, r->params.init_image, sampled ? drawn : NULL, r->params.cancel, x, err);
+        sd_noise_randn(noise, drawn);
+        for (size_t i = 0; i < run->values && !status; i++)
+            x[i] += drawn[i] * sigma;
+    }
+    free(drawn);
+    return status;
+}
+
+static sd_status sample_image(struct run *run, float *x, sd_error *err) {
+    const struct sd_request *r = &run->request;
+    uint64_t seed = (uint64_t)r->params.seed + run->image;
+    const sd_noise_params params = {.kind = r->rng,
+                                    .seeds = &seed,
+                                    .images = 1,
+                                    .values = run->values,
+                                    .channels = run->denoiser.channels};
+    sd_noise *noise = NULL;
+    const sd_sampler_job job = {.denoise = denoise,
+                                .denoise_user = run,
+                                .step = on_step,
+                                .step_user = run,
+                                .sigmas = r->sigmas + r->first,
+                                .steps = r->steps - r->first,
+                                .options = {.eta_set = r->params.eta > 0, .eta = r->params.eta}};
+    sd_status status = sd_noise_create(&noise, &params, err);
+    if (!status)
+        status = start(run, noise, x, err);
+    if (!status && !(status = report(run, SD_PHASE_STEP, 0, err)) && job.steps) {
+        sd_sampler_job with_noise = job;
+        with_noise.noise = noise;
+        status = sd_sampler_run(r->sampler, &with_noise, x, run->values, err);
+    }
+    sd_noise_destroy(&noise);
+    return status;
+}
+
+static sd_status denoise_all(struct run *run, sd_error *err) {
+    const struct sd_request *r = &run->request;
+    sd_status status = sd_model_need_unet(run->model, r->height, r->width, err);
+    if (!status)
+        status = sd_denoiser_create(&run->denoiser, run->model, &run->conditioning, r->height, r->width,
+                                    r->params.cfg_scale, false, r->params.cancel, err);
+    run->values = (size_t)r->height * r->width * run->denoiser.channels;
+    if (!status && !(run->latents = malloc(r->params.count * run->values * sizeof *run->latents)))
+        status = sd_fail(err, SD_E_MEMORY, "out of memory");
+    for (run->image = 0; run->image < r->params.count && !status; run->image++)
+        status = sample_image(run, run->latents + run->image * run->values, err);
+    /* Its activations make room for the decoder's. */
+    sd_denoiser_destroy(&run->denoiser);
+    return status;
+}
+
+static sd_status decode_all(struct run *run, sd_outputs *outputs, sd_error *err) {
+    const struct sd_request *r = &run->request;
+    sd_status status = SD_OK;
+    for (run->image = 0; run->image < r->params.count && !status; run->image++) {
+        sd_output *o = &outputs->items[run->image];
+        o->seed = r->params.seed + run->image;
+        o->picture = (sd_picture){.width = r->params.width, .height = r->params.height, .channels = 3};
+        if ((status = report(run, SD_PHASE_DECODE, r->steps - r->first, err)))
+            break;
+        if (!(o->picture.pixels = malloc((size_t)r->params.width * r->params.height * 3)))
+            status = sd_fail(err, SD_E_MEMORY, "out of memory");
+        else if (!(status = sd_decode(run->model, run->latents + run->image * run->values, r->height,
+                                      r->width, r->params.cancel, o->picture.pixels, err)))
+            status = sd_output_describe(o, run->model, r, err);
+    }
+    return status;
+}
+
+sd_status sd_generate(sd_model *model, const sd_params *params, sd_outputs **out, sd_error *err) {
+    struct run *run = calloc(1, sizeof *run);
+    sd_outputs *outputs = calloc(1, sizeof *outputs);
+    *out = NULL;
+    sd_status status = run && outputs ? SD_OK : sd_fail(err, SD_E_MEMORY, "out of memory");
+    if (!status) {
+        run->model = model;
+        run->began = now();
+        status = sd_request_resolve(&run->request, model, params, err);
+    }
+    if (!status && !(outputs->items = calloc(run->request.params.count, sizeof *outputs->items)))
+        status = sd_fail(err, SD_E_MEMORY, "out of memory");
+    if (!status) {
+        outputs->count = run->request.params.count;
+        status = encode_text(run, err);
+        outputs->text_seconds = now() - run->began;
+    }
+    if (!status) {
+        status = denoise_all(run, err);
+        outputs->step_seconds = now() - run->began - outputs->text_seconds;
+    }
+    if (!status)
+        status = decode_all(run, outputs, err);
+    if (!status) {
+        outputs->seconds = now() - run->began;
+        outputs->decode_seconds = outputs->seconds - outputs->step_seconds - outputs->text_seconds;
+    }
+    if (run) {
+        sd_conditioning_clear(&run->conditioning);
+        free(run->latents);
+    }
+    free(run);
+    if (status)
+        sd_outputs_free(&outputs);
+    *out = outputs;
+    return status;
+}
+
+void sd_outputs_free(sd_outputs **outputs) {
+    if (!*outputs)
+        return;
+    for (size_t i = 0; (*outputs)->items && i < (*outputs)->count; i++) {
+        free((*outputs)->items[i].picture.pixels);
+        free((*outputs)->items[i].infotext);
+        free((*outputs)->items[i].json);
+    }
+    free((*outputs)->items);
+    free(*outputs);
+    *outputs = NULL;
+}

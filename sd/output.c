@@ -1,0 +1,125 @@
+#include "sd/request.h"
+
+#include "sd/io/image.h"
+#include "sd/io/infotext.h"
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char *make_infotext(const sd_model *model, const struct sd_request *r, const sd_output *o,
+                           const char *hash) {
+    char short_hash[SD_SHORT_HASH], clip_skip[16], strength[32], schedule[64];
+    sd_infotext_field extra[4];
+    size_t count = 0;
+    sd_str text = {0};
+    sd_short_hash(hash, short_hash);
+    if (r->params.clip_skip != model->family->clip_skip) {
+        snprintf(clip_skip, sizeof clip_skip, "%u", r->params.clip_skip);
+        extra[count++] = (sd_infotext_field){"Clip skip", clip_skip};
+    }
+    if (r->params.init_image) {
+        snprintf(strength, sizeof strength, "%g", (double)r->params.strength);
+        extra[count++] = (sd_infotext_field){"Denoising strength", strength};
+    }
+    if (r->rng == SD_RNG_CPU)
+        extra[count++] = (sd_infotext_field){"RNG", "CPU"};
+    snprintf(schedule, sizeof schedule, "%s", r->schedule->name);
+    if (schedule[0] >= 'a' && schedule[0] <= 'z')
+        schedule[0] = (char)(schedule[0] - 'a' + 'A');
+    sd_infotext_write(&text, &(sd_infotext_params){.prompt = r->params.prompt,
+                                                   .negative = r->params.negative_prompt,
+                                                   .steps = r->params.steps,
+                                                   .sampler = r->sampler->label,
+                                                   .schedule = schedule,
+                                                   .cfg_scale = (double)r->params.cfg_scale,
+                                                   .seed = (uint64_t)o->seed,
+                                                   .width = r->params.width,
+                                                   .height = r->params.height,
+                                                   .model_hash = short_hash,
+                                                   .model = model->files->name,
+                                                   .extra = extra,
+                                                   .extra_count = count,
+                                                   .version = "sdvk " SD_VERSION});
+    if (text.failed)
+        sd_str_clear(&text);
+    return text.text;
+}
+
+static char *make_record(const sd_model *model, const struct sd_request *r, const sd_output *o,
+                         const char *hash) {
+    const struct sd_vk_info *info = sd_vk_info(model->context->vk);
+    const sd_params *p = &r->params;
+    cJSON *json = cJSON_CreateObject(), *about = cJSON_AddObjectToObject(json, "model"),
+          *device = cJSON_AddObjectToObject(json, "device");
+    bool ok = cJSON_AddStringToObject(json, "version", SD_VERSION) &&
+              cJSON_AddStringToObject(json, "prompt", p->prompt) &&
+              cJSON_AddStringToObject(json, "negative_prompt", p->negative_prompt) &&
+              cJSON_AddNumberToObject(json, "width", p->width) &&
+              cJSON_AddNumberToObject(json, "height", p->height) &&
+              cJSON_AddNumberToObject(json, "steps", p->steps) &&
+              cJSON_AddNumberToObject(json, "cfg_scale", (double)p->cfg_scale) &&
+              cJSON_AddStringToObject(json, "sampler", r->sampler->name) &&
+              cJSON_AddStringToObject(json, "schedule", r->schedule->name) &&
+              cJSON_AddNumberToObject(json, "seed", (double)o->seed) &&
+              cJSON_AddStringToObject(json, "rng", p->rng) &&
+              cJSON_AddNumberToObject(json, "clip_skip", p->clip_skip) &&
+              cJSON_AddNumberToObject(json, "eta", (double)p->eta) &&
+              cJSON_AddStringToObject(about, "name", model->files->name) &&
+              cJSON_AddStringToObject(about, "family", model->family->name) &&
+              cJSON_AddStringToObject(about, "sha256", hash) &&
+              cJSON_AddStringToObject(device, "name", info->name) &&
+              cJSON_AddStringToObject(device, "driver", info->driver) &&
+              cJSON_AddStringToObject(json, "precision", model->act == SD_F16 ? "f16" : "f32");
+    if (ok && p->init_image) {
+        char init[SD_SHA256_HEX];
+        size_t bytes = (size_t)p->init_image->width * p->init_image->height * p->init_image->channels;
+        ok = !sd_sha256(p->init_image->pixels, bytes, init, NULL) &&
+             cJSON_AddStringToObject(json, "init_image_sha256", init) &&
+             cJSON_AddNumberToObject(json, "strength", (double)p->strength);
+    }
+    char *text = ok ? cJSON_PrintUnformatted(json) : NULL;
+    cJSON_Delete(json);
+    return text;
+}
+
+sd_status sd_output_describe(sd_output *output, sd_model *model, const struct sd_request *r, sd_error *err) {
+    const char *hash;
+    sd_status status = sd_model_hash(model, &hash, err);
+    if (status)
+        return status;
+    output->infotext = make_infotext(model, r, output, hash);
+    output->json = make_record(model, r, output, hash);
+    return output->infotext && output->json ? SD_OK : sd_fail(err, SD_E_MEMORY, "out of memory");
+}
+
+static bool ends_with(const char *text, const char *end) {
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && !strcmp(text + n - m, end);
+}
+
+sd_status sd_output_save(const sd_output *output, const char *path, sd_error *err) {
+    const sd_picture *p = &output->picture;
+    const sd_image image = {p->width, p->height, p->channels, p->pixels};
+    const sd_image_text texts[] = {
+        {SD_TEXT_PARAMETERS, output->infotext}, {"sdvk", output->json}, {SD_TEXT_XMP, sd_xmp_generated}};
+    sd_image_params params = {.texts = texts, .text_count = 3};
+    if (ends_with(path, ".jpg") || ends_with(path, ".jpeg"))
+        params.format = SD_IMAGE_JPEG;
+    else if (!ends_with(path, ".png"))
+        return sd_fail(err, SD_E_ARGUMENT, "%s: expected a name that ends in .png, .jpg or .jpeg", path);
+    return sd_image_write(path, &image, &params, err);
+}
+
+sd_status sd_picture_load(sd_picture *out, const char *path, sd_error *err) {
+    sd_image image = {0};
+    sd_status status = sd_image_read(path, 0, &image, NULL, err);
+    *out = (sd_picture){image.width, image.height, image.channels, image.pixels};
+    return status;
+}
+
+void sd_picture_free(sd_picture *picture) {
+    free(picture->pixels);
+    *picture = (sd_picture){0};
+}

@@ -1,0 +1,98 @@
+#include "sd/request.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+#include <sys/random.h>
+
+/* The table's ranges hold for structs that the caller filled as well. */
+static sd_status check_range(const char *name, double value, sd_error *err) {
+    const sd_option *o = sd_option_find(name);
+    if (!(value >= o->low && value <= o->high))
+        return sd_fail(err, SD_E_ARGUMENT, "%s: expected %.15g to %.15g, found %g", name, o->low, o->high,
+                       value);
+    return SD_OK;
+}
+
+static void fill_defaults(sd_params *p, const sd_model *model) {
+    p->prompt = p->prompt ? p->prompt : "";
+    p->negative_prompt = p->negative_prompt ? p->negative_prompt : "";
+    p->width = p->width ? p->width : model->width;
+    p->height = p->height ? p->height : model->height;
+    p->steps = p->steps ? p->steps : 20;
+    p->cfg_scale = p->cfg_scale != 0 ? p->cfg_scale : 7;
+    p->sampler = p->sampler ? p->sampler : "euler";
+    p->count = p->count ? p->count : 1;
+    p->rng = p->rng ? p->rng : "cpu";
+    p->clip_skip = p->clip_skip ? p->clip_skip : model->clip_skip;
+    p->strength = p->strength != 0 ? p->strength : 0.75f;
+    p->eta = p->eta > 0 ? p->eta : 0;
+}
+
+static sd_status check_all(const sd_params *p, sd_error *err) {
+    sd_status status;
+    if ((status = check_range("width", p->width, err)) || (status = check_range("height", p->height, err)) ||
+        (status = check_range("steps", p->steps, err)) ||
+        (status = check_range("cfg_scale", (double)p->cfg_scale, err)) ||
+        (status = check_range("count", p->count, err)) ||
+        (status = check_range("clip_skip", p->clip_skip, err)) ||
+        (status = check_range("eta", (double)p->eta, err)) ||
+        (status = check_range("strength", (double)p->strength, err)))
+        return status;
+    if (p->width % 8 || p->height % 8)
+        return sd_fail(err, SD_E_ARGUMENT, "size: expected multiples of 8, found %u x %u", p->width,
+                       p->height);
+    if (strcmp(p->rng, "cpu") && strcmp(p->rng, "gpu"))
+        return sd_fail(err, SD_E_ARGUMENT, "unknown rng '%s'; there are cpu, gpu", p->rng);
+    const sd_picture *init = p->init_image;
+    if (init && (init->width != p->width || init->height != p->height))
+        return sd_fail(err, SD_E_ARGUMENT, "init_image: expected %u x %u pixels, found %u x %u", p->width,
+                       p->height, init->width, init->height);
+    if (init && (init->channels < 3 || init->channels > 4 || !init->pixels))
+        return sd_fail(err, SD_E_ARGUMENT, "init_image: expected 3 or 4 channels, found %u", init->channels);
+    return SD_OK;
+}
+
+/* The caller's schedule, else what the sampler's label implies, else the model's own, else the sampler's. */
+static sd_status choose_sampling(struct sd_request *r, const sd_model *model, sd_error *err) {
+    sd_status status = sd_sampler_find(r->params.sampler, &r->sampler, &r->schedule, err);
+    if (status)
+        return status;
+    if (r->params.schedule) {
+        if (!(r->schedule = sd_schedule_find(r->params.schedule)))
+            return sd_fail(err, SD_E_ARGUMENT, "unknown schedule '%s'", r->params.schedule);
+    } else if (!strcmp(r->schedule->name, "uniform") && model->default_schedule)
+        r->schedule = sd_schedule_find(model->default_schedule);
+    r->params.sampler = r->sampler->name;
+    r->params.schedule = r->schedule->name;
+    status = sd_schedule_sigmas(r->schedule, &model->noise, r->params.steps, NULL, r->sigmas, &r->steps, err);
+    r->first =
+        !status && r->params.init_image ? sd_strength_first_step(r->steps, (double)r->params.strength) : 0;
+    return status;
+}
+
+/* Below 2^32, so that A1111 and its relatives can repeat it. */
+static sd_status draw_seed(int64_t *seed, sd_error *err) {
+    uint32_t drawn;
+    if (getrandom(&drawn, sizeof drawn, 0) != sizeof drawn)
+        return sd_fail(err, SD_E_IO, "cannot draw a random seed: %s", strerror(errno));
+    *seed = drawn;
+    return SD_OK;
+}
+
+sd_status sd_request_resolve(struct sd_request *r, const sd_model *model, const sd_params *params,
+                             sd_error *err) {
+    static const sd_params defaults;
+    *r = (struct sd_request){.params = params ? *params : defaults};
+    fill_defaults(&r->params, model);
+    sd_status status = check_all(&r->params, err);
+    if (!status)
+        status = choose_sampling(r, model, err);
+    if (!status && r->params.seed < 0)
+        status = draw_seed(&r->params.seed, err);
+    r->rng = strcmp(r->params.rng, "gpu") ? SD_RNG_CPU : SD_RNG_GPU;
+    r->guided = fabsf(r->params.cfg_scale - 1) > 1e-6f;
+    r->height = r->params.height / 8;
+    r->width = r->params.width / 8;
+    return status;
+}
