@@ -1,0 +1,28 @@
+# bash completion for sdvk. The options come from `sdvk COMMAND --help`, so that they are always the program's own.
+_sdvk() {
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} program=${COMP_WORDS[0]} help
+    COMPREPLY=()
+    if ((COMP_CWORD == 1)); then
+        mapfile -t COMPREPLY < <(compgen -W "generate devices info bench --help --version" -- "$word")
+        return
+    fi
+    help=$("$program" "${COMP_WORDS[1]}" --help 2>/dev/null)
+    if [[ $word == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(grep -oE '^ +(-., )?--[a-z0-9-]+' <<<"$help" | grep -oE -- '--.*')" \
+            -- "$word")
+        return
+    fi
+    case $before in
+    --precision) mapfile -t COMPREPLY < <(compgen -W "auto f32 f16" -- "$word") ;;
+    --prediction) mapfile -t COMPREPLY < <(compgen -W "epsilon v" -- "$word") ;;
+    --sampler | --schedule | --rng)
+        mapfile -t COMPREPLY < <(compgen -W "$(sed -nE "s/^ *$before .*: ([a-z0-9_ ]*)(; default: .*)?\$/\1/p" \
+            <<<"$help" | sed 's/.*: //')" -- "$word")
+        ;;
+    *)
+        mapfile -t COMPREPLY < <(compgen -f -- "$word")
+        compopt -o filenames 2>/dev/null
+        ;;
+    esac
+}
+complete -F _sdvk sdvk

@@ -1,0 +1,24 @@
+#compdef sdvk
+# The options come from `sdvk COMMAND --help`, so that they are always the program's own.
+_sdvk() {
+    local help before=${words[CURRENT-1]} word=${words[CURRENT]}
+    if ((CURRENT == 2)); then
+        compadd -- generate devices info bench --help --version
+        return
+    fi
+    help="$(${words[1]} ${words[2]} --help 2>/dev/null)"
+    if [[ $word == -* ]]; then
+        compadd -- ${(f)"$(print -r -- $help | grep -oE '^ +(-., )?--[a-z0-9-]+' | grep -oE -- '--.*')"}
+        return
+    fi
+    case $before in
+    --precision) compadd auto f32 f16 ;;
+    --prediction) compadd epsilon v ;;
+    --sampler|--schedule|--rng)
+        compadd -- ${=$(print -r -- $help |
+            sed -nE "s/^ *$before .*: ([a-z0-9_ ]*)(; default: .*)?\$/\1/p")}
+        ;;
+    *) _files ;;
+    esac
+}
+_sdvk "$@"
