@@ -111,7 +111,7 @@ sd_status sd_text_encode(sd_model *model, const char *const *prompts, uint32_t c
                          sd_cancel *cancel, struct sd_conditioning *out, sd_error *err) {
     struct ids ids[2] = {{NULL, 0}, {NULL, 0}};
     sd_status status = SD_OK;
-    uint32_t skip, column = 0;
+    uint32_t skip = 0, column = 0;
     *out = (struct sd_conditioning){.prompts = count};
     for (int e = 0; e < 2 && !status; e++)
         if (model->text[e].present) {
