@@ -185,6 +185,48 @@ typedef struct sd_plan_report {
 } sd_plan_report;
 sd_status sd_plan_generate(sd_model *model, const sd_params *params, sd_plan_report *out, sd_error *err);
 
+/* ---- benchmarks ---- */
+
+typedef struct sd_bench_params {
+    const char
+        *family; /* "sd1", "sd2", "sdxl", "sdxl-refiner" or another row of the UNet's table; NULL: "sd1" */
+    const char *network;    /* "text", "unet", "decode" or "encode"; NULL: "unet" */
+    uint32_t width, height; /* pixels; 0: 512 */
+    uint32_t batch;         /* 0: 1 */
+    uint32_t runs;          /* after one warm-up; 0: 3 */
+    sd_precision precision;
+    sd_cancel *cancel;
+} sd_bench_params;
+
+/* Time of one kind of op within a run. */
+typedef struct sd_bench_op {
+    char name[32];
+    uint32_t nodes;
+    double seconds, flop, bytes; /* seconds 0 where the device has no timestamps */
+} sd_bench_op;
+
+typedef struct sd_bench_result {
+    uint64_t parameters, weight_bytes, activation_bytes, flop, bytes;
+    uint32_t nodes, barriers;
+    double record_seconds;               /* planning, compiling pipelines and recording */
+    double first_seconds;                /* the warm-up run */
+    double median_seconds, best_seconds; /* of the runs */
+    sd_bench_op ops[32];
+    uint32_t op_count;
+} sd_bench_result;
+
+/* Runs one network with random weights made on the device. */
+sd_status sd_bench_network(sd_context *context, const sd_bench_params *params, sd_bench_result *out,
+                           sd_error *err);
+
+typedef struct sd_bench_ceiling {
+    double flops;     /* f32 multiply-adds a second, each counted twice */
+    double bandwidth; /* bytes a second, read and written, of a copy */
+} sd_bench_ceiling;
+
+/* What the device reaches on arithmetic and copies alone: the ceilings that networks are compared with. */
+sd_status sd_bench_peaks(sd_context *context, sd_bench_ceiling *out, sd_error *err);
+
 /* ---- options ---- */
 
 typedef enum sd_option_kind {
