@@ -67,14 +67,15 @@ static void add_metadata(cJSON *json, const sd_safetensors *file) {
 }
 
 /* Tensors by element type: {"F16": {"tensors": 686, "bytes": 1719123}}. */
-static void add_types(cJSON *json, const sd_safetensors *file) {
+static void add_types(cJSON *json, sd_safetensors *const *files, size_t count) {
     cJSON *types = cJSON_AddObjectToObject(json, "types");
     double tensors[SD_FILE_DTYPES] = {0}, bytes[SD_FILE_DTYPES] = {0};
-    for (size_t i = 0; i < sd_safetensors_count(file); i++) {
-        const sd_file_tensor *t = sd_safetensors_at(file, i);
-        tensors[t->dtype]++;
-        bytes[t->dtype] += (double)t->bytes;
-    }
+    for (size_t f = 0; f < count; f++)
+        for (size_t i = 0; i < sd_safetensors_count(files[f]); i++) {
+            const sd_file_tensor *t = sd_safetensors_at(files[f], i);
+            tensors[t->dtype]++;
+            bytes[t->dtype] += (double)t->bytes;
+        }
     for (int i = 0; i < SD_FILE_DTYPES; i++)
         if (tensors[i] > 0) {
             cJSON *row = cJSON_AddObjectToObject(types, sd_file_dtype_name((sd_file_dtype)i));
@@ -123,8 +124,7 @@ static sd_status describe_model(cJSON *json, const char *path, sd_error *err) {
     cJSON_AddStringToObject(json, "kind", "model");
     cJSON_AddStringToObject(json, "form", c->folder ? "diffusers folder" : "single file");
     describe_networks(json, c);
-    for (uint32_t i = 0; i < c->file_count; i++)
-        add_types(json, c->files[i]);
+    add_types(json, c->files, c->file_count);
     add_metadata(json, c->part[SD_PART_UNET].file);
     status = add_hashes(json, c->part[SD_PART_UNET].label, err);
     sd_checkpoint_close(&c);
@@ -150,7 +150,7 @@ static sd_status describe_lora(cJSON *json, const char *path, bool *lora, sd_err
     if (*lora) {
         cJSON_AddStringToObject(json, "kind", "LoRA");
         cJSON_AddNumberToObject(json, "modules", (double)modules);
-        add_types(json, file);
+        add_types(json, &file, 1);
         add_metadata(json, file);
         status = add_hashes(json, path, err);
     }

@@ -16,8 +16,8 @@ _sdvk() {
     --precision) mapfile -t COMPREPLY < <(compgen -W "auto f32 f16" -- "$word") ;;
     --prediction) mapfile -t COMPREPLY < <(compgen -W "epsilon v" -- "$word") ;;
     --sampler | --schedule | --rng)
-        mapfile -t COMPREPLY < <(compgen -W "$(sed -nE "s/^ *$before .*: ([a-z0-9_ ]*)(; default: .*)?\$/\1/p" \
-            <<<"$help" | sed 's/.*: //')" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "$(grep "^ *$before " <<<"$help" | sed 's/; default: .*//; s/.*: //')" \
+            -- "$word")
         ;;
     *)
         mapfile -t COMPREPLY < <(compgen -f -- "$word")

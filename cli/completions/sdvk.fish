@@ -9,8 +9,8 @@ function __sdvk_options
 end
 
 function __sdvk_choices
-    sdvk (__sdvk_command) --help 2>/dev/null | string match -rg -- "^ *--$argv[1] .*: ([a-z0-9_ ]*)(?:; default: .*)?\$" |
-        string split ' '
+    sdvk (__sdvk_command) --help 2>/dev/null | string match -r -- "^ *--$argv[1] .*" |
+        string replace -r '; default: .*' '' | string replace -r '.*: ' '' | string split ' '
 end
 
 complete -c sdvk -n 'test -z (__sdvk_command)' -f -a 'generate devices info bench --help --version'

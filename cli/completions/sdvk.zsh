@@ -15,8 +15,7 @@ _sdvk() {
     --precision) compadd auto f32 f16 ;;
     --prediction) compadd epsilon v ;;
     --sampler|--schedule|--rng)
-        compadd -- ${=$(print -r -- $help |
-            sed -nE "s/^ *$before .*: ([a-z0-9_ ]*)(; default: .*)?\$/\1/p")}
+        compadd -- ${=$(print -r -- $help | grep "^ *$before " | sed 's/; default: .*//; s/.*: //')}
         ;;
     *) _files ;;
     esac
