@@ -10,8 +10,8 @@ float sd_exp(float x) {
      * exact (Cody, Waite 1980). */
     x = clamp(x, -90.0, 90.0);
     float n = floor(fma(x, 1.44269504, 0.5));
-    float r = fma(n, -0.693359375, x);
-    r = fma(n, 2.12194440e-4, r);
+    precise float r = x - n * 0.693359375; /* precise: or compilers add the two factors of n */
+    r = r + n * 2.12194440e-4;
     /* Minimax fit of (e^r - 1 - r) / r^2, weighted by r^2 / e^r. */
     float q = fma(1.381459879e-3, r, 8.368716575e-3);
     q = fma(q, r, 4.166838899e-2);
