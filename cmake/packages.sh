@@ -85,7 +85,7 @@ build() {
         stop "cannot write to $PWD/$log; remove $folder or run this as its owner"
     fi
     if [[ ! -f $folder/build.ninja || $(cat "$folder/.options" 2>/dev/null) != "${options[*]}" ]]; then
-        say "configuring $folder"
+        say "building in $folder"
         cmake -S . -B "$folder" -G Ninja "${options[@]}" >"$log" 2>&1 || {
             tail -n 20 "$log" >&2
             stop "the configuration failed; the whole log is in $log"
