@@ -1,0 +1,161 @@
+/* Group normalisation: partial statistics, their merging, and their use, as three nodes. */
+#include "shaders/group_norm.h"
+
+#include "sd/nn/op/source.h"
+#include "shaders/shaders.h"
+
+#include <string.h>
+
+struct params {
+    uint32_t lanes, columns, chunks;
+    uint32_t slices, slice_pixels;
+    uint32_t pixels, groups, group_channels;
+    float eps;
+    bool silu;
+};
+
+static struct params params_of(const sd_node *node) {
+    struct params p;
+    memcpy(&p, node->params, sizeof p);
+    return p;
+}
+
+/* Lanes lie over the channels first, and over several pixels when one pixel has too few. */
+static void spread_lanes(struct params *p, const struct sd_vk_info *info) {
+    bool cpu = info->kind == SD_VK_CPU;
+    uint32_t most = cpu                                            ? info->subgroup
+                    : info->max_invocations >= SD_GROUP_NORM_LANES ? SD_GROUP_NORM_LANES
+                                                                   : 128;
+    p->columns = sd_ceil_div(p->chunks, sd_ceil_div(p->chunks, most));
+    if (cpu && p->chunks > most)
+        p->columns = most;
+    uint32_t busy = most / p->columns * p->columns;
+    p->lanes = cpu ? most : sd_ceil_div(busy, 32) * 32;
+}
+
+/* Enough workgroups for the device, each with enough pixels to be worth starting. */
+static void cut_slices(struct params *p, const struct sd_vk_info *info, uint32_t images) {
+    uint32_t slices;
+    if (info->kind == SD_VK_CPU)
+        slices = sd_ceil_div(p->pixels, 256);
+    else {
+        uint64_t blocks = (uint64_t)sd_ceil_div(p->chunks, p->columns) * images, wanted = 16ULL * info->cores;
+        slices = sd_ceil_div(p->pixels, p->lanes / p->columns * 16);
+        if (slices * blocks > wanted)
+            slices = wanted > blocks ? (uint32_t)(wanted / blocks) : 1;
+    }
+    slices = slices > 256 ? 256 : slices;
+    p->slice_pixels = sd_ceil_div(p->pixels, slices);
+    p->slices = sd_ceil_div(p->pixels, p->slice_pixels);
+}
+
+/* `x` is NULL in the merging pass. */
+static void dispatch(sd_emit *e, uint32_t pass, const struct params *p, const struct sd_group_norm_push *push,
+                     const sd_tensor *x, const sd_tensor *out) {
+    const struct sd_vk_info *info = sd_emit_info(e);
+    bool merge = pass == SD_GROUP_NORM_MERGE;
+    uint32_t lanes = !merge ? p->lanes : info->kind == SD_VK_CPU ? info->subgroup : 128;
+    const uint32_t spec[] = {lanes,
+                             pass,
+                             x && x->dtype == SD_F16,
+                             out->dtype == SD_F16,
+                             x && sd_aligned4(x) && sd_aligned4(out),
+                             x && x->parts[0],
+                             p->silu,
+                             pass == SD_GROUP_NORM_PARTIALS && p->columns < lanes};
+    const struct sd_dispatch d = {.shader = info->int64 ? &sd_shader_group_norm_int64 : &sd_shader_group_norm,
+                                  .spec = spec,
+                                  .spec_count = sizeof spec / sizeof *spec,
+                                  .push = push,
+                                  .push_bytes = sizeof *push,
+                                  .groups = {merge ? p->groups : sd_ceil_div(p->chunks, p->columns),
+                                             merge ? out->n : p->slices, merge ? 1 : out->n}};
+    sd_emit_dispatch(e, &d);
+}
+
+static struct sd_group_norm_push push_of(const struct params *p) {
+    return (struct sd_group_norm_push){.pixels = p->pixels,
+                                       .slices = p->slices,
+                                       .slice_pixels = p->slice_pixels,
+                                       .chunks = p->chunks,
+                                       .columns = p->columns,
+                                       .group_channels = p->group_channels,
+                                       .eps = p->eps};
+}
+
+static void record_partials(const sd_node *node, sd_emit *e) {
+    const struct params p = params_of(node);
+    struct sd_group_norm_push push = push_of(&p);
+    push.x = sd_source_of(e, node->in[0]);
+    push.partials = sd_emit_address(e, node->out);
+    dispatch(e, SD_GROUP_NORM_PARTIALS, &p, &push, node->in[0], node->out);
+}
+
+static void record_merge(const sd_node *node, sd_emit *e) {
+    const struct params p = params_of(node);
+    struct sd_group_norm_push push = push_of(&p);
+    push.partials = sd_emit_address(e, node->in[0]);
+    push.coefficients = sd_emit_address(e, node->out);
+    push.gamma = node->weight[0] ? node->weight[0]->address : 0;
+    push.beta = node->weight[1] ? node->weight[1]->address : 0;
+    dispatch(e, SD_GROUP_NORM_MERGE, &p, &push, NULL, node->out);
+}
+
+static void record_apply(const sd_node *node, sd_emit *e) {
+    const struct params p = params_of(node);
+    struct sd_group_norm_push push = push_of(&p);
+    push.x = sd_source_of(e, node->in[0]);
+    push.coefficients = sd_emit_address(e, node->in[1]);
+    push.out_address = sd_emit_address(e, node->out);
+    push.out_pitch = node->out->pitch;
+    dispatch(e, SD_GROUP_NORM_APPLY, &p, &push, node->in[0], node->out);
+}
+
+static void cost_partials(const sd_node *node, struct sd_cost *out) {
+    out->flop = sd_value_count(node->in[0]) * 6;
+    out->bytes = sd_value_bytes(node->in[0]) + sd_value_bytes(node->out);
+}
+
+static void cost_merge(const sd_node *node, struct sd_cost *out) {
+    out->flop = sd_value_count(node->in[0]) * 5;
+    out->bytes = sd_value_bytes(node->in[0]) + sd_value_bytes(node->out);
+}
+
+static void cost_apply(const sd_node *node, struct sd_cost *out) {
+    out->flop = sd_value_count(node->out) * (params_of(node).silu ? 19 : 3);
+    out->bytes = sd_value_bytes(node->in[0]) + sd_value_bytes(node->in[1]) + sd_value_bytes(node->out);
+}
+
+static const struct sd_op sd_op_partials = {"group_norm_partials", record_partials, cost_partials};
+static const struct sd_op sd_op_merge = {"group_norm_merge", record_merge, cost_merge};
+static const struct sd_op sd_op_apply = {"group_norm", record_apply, cost_apply};
+
+static bool fits(const sd_weight *w, uint32_t c) {
+    return !w || (w->form == SD_WEIGHT_VECTOR && w->n == c);
+}
+
+sd_tensor *sd_group_norm(sd_graph *g, sd_tensor *x, sd_layer layer, uint32_t groups, float eps, sd_act act) {
+    if (g->failed || !x)
+        return NULL;
+    if (!sd_is_real(x) || !groups || x->c % groups || !fits(layer.weight, x->c) || !fits(layer.bias, x->c) ||
+        (act != SD_ACT_NONE && act != SD_ACT_SILU))
+        return sd_graph_fail(
+            g, SD_E_INTERNAL, "group_norm: %u groups of %s [%u,%u,%u,%u], scale of %u, activation %d", groups,
+            sd_dtype_name(x->dtype), x->n, x->h, x->w, x->c, layer.weight ? layer.weight->n : 0, (int)act);
+    struct params p = {.pixels = x->h * x->w,
+                       .groups = groups,
+                       .group_channels = x->c / groups,
+                       .chunks = sd_ceil_div(x->c, 4),
+                       .eps = eps,
+                       .silu = act == SD_ACT_SILU};
+    spread_lanes(&p, &g->info);
+    cut_slices(&p, &g->info, x->n);
+    sd_tensor *partials = sd_graph_tensor(g, SD_F32, x->n, p.slices * 2, 1, p.chunks * 4);
+    partials = sd_graph_add(g, &sd_op_partials, partials, &x, 1, NULL, NULL, &p, sizeof p);
+    sd_tensor *coefficients = sd_graph_tensor(g, SD_F32, x->n, 3, 1, p.chunks * 4);
+    coefficients =
+        sd_graph_add(g, &sd_op_merge, coefficients, &partials, 1, layer.weight, layer.bias, &p, sizeof p);
+    sd_tensor *out = sd_graph_tensor(g, x->dtype, x->n, x->h, x->w, x->c);
+    sd_tensor *const inputs[] = {x, coefficients};
+    return sd_graph_add(g, &sd_op_apply, out, inputs, 2, NULL, NULL, &p, sizeof p);
+}
