@@ -16,7 +16,7 @@ ALLOWED = {
     "unet": {"sd/nn", "sd/io", "sd/base"},
     "vae": {"sd/nn", "sd/io", "sd/base"},
     "lora": {"sd/nn", "sd/io", "sd/base"},
-    "sd": {"lora", "vae", "unet", "clip", "sd/nn", "sd/sample", "sd/io", "sd/vk", "sd/base"},
+    "sd": {"lora", "vae", "unet", "clip", "sd/nn", "sd/sample", "sd/io", "sd/vk", "sd/base", "shaders"},
     "cli": set(),
     "server": set(),
 }
