@@ -49,7 +49,11 @@ stage() {
 
 need_packages gcc g++ libc6-dev cmake ninja-build pkg-config glslc spirv-tools libvulkan-dev mesa-vulkan-drivers \
     libpng-dev libjpeg-dev libcjson-dev libutf8proc-dev libssl-dev zlib1g-dev \
-    libcmocka-dev clang clang-format-14 vulkan-validationlayers chromium-common python3 zsh fish man-db groff
+    libcmocka-dev clang-14 libclang-rt-14-dev clang-format-14 vulkan-validationlayers python3 zsh fish \
+    man-db groff
+# SwiftShader comes with Debian's chromium. Ubuntu has no such package: set the CMake variable SDVK_SWIFTSHADER_ICD in
+# build/ to a manifest from elsewhere; without one its tests fail.
+(need_packages chromium-common) || say "without chromium-common the tests on SwiftShader fail"
 jobs=$(nproc)
 export LSAN_OPTIONS="suppressions=$PWD/tests/leaks.supp:print_suppressions=0"
 export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_stack_use_after_return=1
@@ -60,5 +64,5 @@ if (($#)); then
 fi
 stage build -DSDVK_TESTS=ON --
 stage build-asan -DSDVK_TESTS=ON -DSDVK_SANITIZE=address,undefined -- -R '^(base|vk|io|sample|nn|clip|unet|vae|lora|sd|corpus)\.[a-z_0-9]+$'
-stage build-fuzz -DSDVK_TESTS=ON -DSDVK_FUZZ=ON -DSDVK_SANITIZE=address,undefined -DCMAKE_C_COMPILER=clang -- -R '^fuzz\.'
+stage build-fuzz -DSDVK_TESTS=ON -DSDVK_FUZZ=ON -DSDVK_SANITIZE=address,undefined -DCMAKE_C_COMPILER=clang-14 -- -R '^fuzz\.'
 exit 0
