@@ -9,7 +9,7 @@ struct sd_embedding_push {
     SD_ADDRESS tokens, out_address;
     SD_UINT table_rows;
     SD_UINT count, sequence; /* tokens of all sequences, and of one */
-    SD_UINT chunks;        /* vectors of four channels of a row */
+    SD_UINT chunks;          /* vectors of four channels of a row */
     SD_UINT out_pitch;
     SD_UINT unused;
 };
