@@ -23,17 +23,15 @@ need_packages() {
         sudo -n true 2>/dev/null || [[ -t 0 ]] ||
             stop "these packages are missing and sudo asks for a password; run: sudo apt-get install ${missing[*]}"
     fi
-    say "installing packages: ${missing[*]}"
+    say "installing ${#missing[@]} packages: ${missing[*]}"
     local log
     log=$(mktemp)
     if ! apt_quietly "$log" "${root[@]}" apt-get install "${missing[@]}"; then
         # The lists may be absent (a fresh machine) or old.
         apt_quietly "$log" "${root[@]}" apt-get update || true
         if ! apt_quietly "$log" "${root[@]}" apt-get install "${missing[@]}"; then
-            known=$(grep -oE 'Unable to locate package [^ ]+|Package .* has no installation candidate' "$log" | sort -u)
             grep -E '^(E|W|Err):?' "$log" | tail -n 5 >&2
             rm -f "$log"
-            [[ -z $known ]] || stop "this system lacks packages that Debian 12 and Ubuntu 24.04 have: $known"
             stop "the packages could not be installed (is there a network?): apt-get install ${missing[*]}"
         fi
     fi

@@ -1,0 +1,203 @@
+/* Linear layers and convolutions: one implicit GEMM whose rows are pixels and whose columns are output
+ * channels. */
+#include "shaders/gemm.h"
+#include "sd/base/checked.h"
+#include "sd/nn/op.h"
+#include "sd/nn/ops.h"
+#include "sd/nn/weight_layout.h"
+#include "shaders/shaders.h"
+
+#include <string.h>
+
+struct gemm {
+    uint32_t taps, tap_width, stride, pad;
+    bool upsample, geglu;
+    sd_act act;
+};
+
+enum { in_x, in_vector, in_residual, gpu_rows = 64, gpu_lanes = 128, few_rows = 8 };
+
+/* The CPU kernels by the columns that a lane owns, for many rows and for a few. */
+struct kernel {
+    const struct sd_shader *shader;
+    uint32_t rows;
+};
+static const struct {
+    uint32_t columns;
+    struct kernel many, few;
+} cpu_kernels[] = {
+    {8, {&sd_shader_gemm_cpu_16x8, 16}, {&sd_shader_gemm_cpu_4x8, 4}},
+    {4, {&sd_shader_gemm_cpu_32x4, 32}, {&sd_shader_gemm_cpu_4x4, 4}},
+    {1, {&sd_shader_gemm_cpu_32x1, 32}, {&sd_shader_gemm_cpu_4x1, 4}},
+};
+
+static struct kernel choose(const struct sd_vk_info *info, uint32_t tile, uint32_t rows) {
+    struct kernel k = {&sd_shader_gemm_gpu, gpu_rows};
+    for (size_t i = 0; info->kind == SD_VK_CPU && i < sizeof cpu_kernels / sizeof *cpu_kernels; i++)
+        if (cpu_kernels[i].columns * info->subgroup == tile)
+            k = rows <= few_rows ? cpu_kernels[i].few : cpu_kernels[i].many;
+    return k;
+}
+
+static const sd_tensor *first_part(const sd_tensor *x) {
+    return x->parts[0] ? x->parts[0] : x;
+}
+
+/* Rows of the GEMM: output pixels, of one phase when upsampling. */
+static uint32_t rows_of(const sd_node *node, const struct gemm *q) {
+    return q->upsample ? sd_tensor_rows(node->in[in_x]) : sd_tensor_rows(node->out);
+}
+
+static void fill_push(const sd_node *node, const sd_emit *e, const struct gemm *q, uint32_t c_padded,
+                      struct gemm_push *p) {
+    const sd_tensor *x = node->in[in_x], *a = first_part(x), *b = x->parts[1], *out = node->out;
+    const sd_tensor *vector = node->in[in_vector], *residual = node->in[in_residual];
+    *p = (struct gemm_push){.a = sd_emit_address(e, a),
+                            .a2 = b ? sd_emit_address(e, b) : 0,
+                            .weight = node->weight[0]->address,
+                            .bias = node->weight[1] ? node->weight[1]->address : 0,
+                            .vector = vector ? sd_emit_address(e, vector) : 0,
+                            .residual = residual ? sd_emit_address(e, residual) : 0,
+                            .result = sd_emit_address(e, out),
+                            .rows = rows_of(node, q),
+                            .columns = node->weight[0]->n,
+                            .h = x->h,
+                            .w = x->w,
+                            .oh = q->upsample ? x->h : out->h,
+                            .ow = q->upsample ? x->w : out->w,
+                            .c = x->c,
+                            .c1 = a->c,
+                            .pitch = a->pitch,
+                            .pitch2 = b ? b->pitch : 0,
+                            .c_padded = c_padded,
+                            .result_pitch = out->pitch,
+                            .residual_pitch = residual ? residual->pitch : 0,
+                            .vector_pitch = vector && vector->n > 1 ? vector->pitch : 0};
+}
+
+static uint32_t flags_of(const sd_node *node, const struct gemm *q) {
+    const sd_tensor *vector = node->in[in_vector], *residual = node->in[in_residual];
+    uint32_t flags = (uint32_t)q->act << GEMM_ACT_SHIFT | q->stride << GEMM_STRIDE_SHIFT |
+                     q->pad << GEMM_PAD_SHIFT | q->tap_width << GEMM_WIDTH_SHIFT | q->taps << GEMM_TAPS_SHIFT;
+    flags |= node->out->dtype == SD_F16 ? GEMM_FLAG_OUT_HALF : 0;
+    flags |= (q->upsample ? GEMM_FLAG_UPSAMPLE : 0) | (q->geglu ? GEMM_FLAG_GEGLU : 0);
+    flags |= node->weight[1] ? GEMM_FLAG_BIAS : 0;
+    flags |= vector ? GEMM_FLAG_VECTOR | (vector->dtype == SD_F16 ? GEMM_FLAG_VECTOR_HALF : 0) : 0;
+    return flags |
+           (residual ? GEMM_FLAG_RESIDUAL | (residual->dtype == SD_F16 ? GEMM_FLAG_RESIDUAL_HALF : 0) : 0);
+}
+
+static void record(const sd_node *node, sd_emit *e) {
+    struct gemm q;
+    struct gemm_push push;
+    memcpy(&q, node->params, sizeof q);
+    const struct sd_vk_info *info = sd_emit_info(e);
+    const sd_tensor *x = node->in[in_x];
+    struct sd_gemm_layout l = sd_gemm_layout(info, node->weight[0]);
+    fill_push(node, e, &q, l.c_padded, &push);
+    const uint32_t spec[GEMM_SPECS] = {
+        [GEMM_LANES] = info->kind == SD_VK_CPU ? info->subgroup : gpu_lanes,
+        [GEMM_A_HALF] = first_part(x)->dtype == SD_F16,
+        [GEMM_W_HALF] = node->weight[0]->dtype == SD_F16,
+        [GEMM_CONCAT] = x->parts[1] != NULL,
+    };
+    struct kernel kernel = choose(info, l.tile, push.rows);
+    uint32_t row_tiles = sd_ceil_div(push.rows, kernel.rows), y = row_tiles < 65535 ? row_tiles : 65535;
+    push.row_tiles = row_tiles;
+    push.flags = flags_of(node, &q);
+    sd_emit_dispatch(e, &(struct sd_dispatch){.shader = kernel.shader,
+                                              .spec = spec,
+                                              .spec_count = GEMM_SPECS,
+                                              .subgroup = info->kind == SD_VK_CPU ? info->subgroup : 0,
+                                              .push = &push,
+                                              .push_bytes = sizeof push,
+                                              .groups = {l.tiles, y, sd_ceil_div(row_tiles, y) * l.phases}});
+}
+
+static uint64_t tensor_bytes(const sd_tensor *t) {
+    return t ? (uint64_t)sd_tensor_rows(t) * t->c * sd_dtype_size(first_part(t)->dtype) : 0;
+}
+
+static void cost(const sd_node *node, struct sd_cost *out) {
+    struct gemm q;
+    memcpy(&q, node->params, sizeof q);
+    const sd_weight *w = node->weight[0];
+    out->flop = 2 * (uint64_t)rows_of(node, &q) * (q.upsample ? 4 : 1) * w->n * w->c * q.taps;
+    out->bytes = w->bytes + tensor_bytes(node->in[in_x]) + tensor_bytes(node->in[in_residual]) +
+                 tensor_bytes(node->out);
+}
+
+static const struct sd_op op_linear = {"linear", record, cost};
+static const struct sd_op op_conv2d = {"conv2d", record, cost};
+static const struct sd_op op_upsample_conv2d = {"upsample_conv2d", record, cost};
+
+static bool same_shape(const sd_tensor *a, const sd_tensor *b) {
+    return a->n == b->n && a->h == b->h && a->w == b->w && a->c == b->c;
+}
+
+/* A concatenation can be read in place when no K step crosses its seam. */
+static sd_tensor *readable(sd_graph *g, sd_tensor *x, const sd_weight *w) {
+    if (!x || !x->parts[0])
+        return x;
+    const sd_tensor *a = x->parts[0], *b = x->parts[1];
+    bool fits =
+        !a->parts[0] && !b->parts[0] && a->dtype == b->dtype && a->c % sd_gemm_layout(&g->info, w).step == 0;
+    return fits ? x : sd_graph_whole(g, x);
+}
+
+static sd_tensor *build(sd_graph *g, const struct sd_op *op, sd_tensor *x, sd_layer layer,
+                        const struct gemm *q, uint32_t h, uint32_t w, const sd_fuse *fuse) {
+    static const sd_fuse none;
+    fuse = fuse ? fuse : &none;
+    if (g->failed || !x || !layer.weight)
+        return sd_graph_fail(g, SD_E_INTERNAL, "%s: an input or the weight is missing", op->name);
+    if (x->c != layer.weight->c)
+        return sd_graph_fail(g, SD_E_INTERNAL, "%s: expected %u input channels, found %u", op->name,
+                             layer.weight->c, x->c);
+    x = readable(g, x, layer.weight);
+    sd_tensor *residual = sd_graph_whole(g, fuse->residual);
+    sd_tensor *out = sd_graph_tensor(g, fuse->f32 ? SD_F32 : g->act, x ? x->n : 1, h, w,
+                                     layer.weight->n / (q->geglu ? 2 : 1));
+    if (!x || !out)
+        return NULL;
+    if (residual && !same_shape(residual, out))
+        return sd_graph_fail(g, SD_E_INTERNAL, "%s: the residual's shape is not the output's", op->name);
+    if (fuse->vector && (fuse->vector->c != out->c || (fuse->vector->n != 1 && fuse->vector->n != out->n)))
+        return sd_graph_fail(g, SD_E_INTERNAL,
+                             "%s: the vector has %u images of %u channels, expected %u of %u", op->name,
+                             fuse->vector->n, fuse->vector->c, out->n, out->c);
+    sd_tensor *inputs[] = {[in_x] = x, [in_vector] = fuse->vector, [in_residual] = residual};
+    struct gemm params = *q;
+    params.act = fuse->act;
+    return sd_graph_add(g, op, out, inputs, 3, layer.weight, layer.bias, &params, sizeof params);
+}
+
+sd_tensor *sd_linear(sd_graph *g, sd_tensor *x, sd_layer layer, const sd_fuse *fuse) {
+    const struct gemm q = {.taps = 1, .tap_width = 1, .stride = 1};
+    return build(g, &op_linear, x, layer, &q, x ? x->h : 0, x ? x->w : 0, fuse);
+}
+
+sd_tensor *sd_linear_geglu(sd_graph *g, sd_tensor *x, sd_layer layer) {
+    const struct gemm q = {.taps = 1, .tap_width = 1, .stride = 1, .geglu = true};
+    return build(g, &op_linear, x, layer, &q, x ? x->h : 0, x ? x->w : 0, NULL);
+}
+
+sd_tensor *sd_conv2d(sd_graph *g, sd_tensor *x, sd_layer layer, const sd_fuse *fuse) {
+    uint32_t k = layer.weight ? layer.weight->kh : 1;
+    const struct gemm q = {.taps = k * k, .tap_width = k, .stride = 1, .pad = k / 2};
+    return build(g, &op_conv2d, x, layer, &q, x ? x->h : 0, x ? x->w : 0, fuse);
+}
+
+sd_tensor *sd_conv2d_down(sd_graph *g, sd_tensor *x, sd_layer layer, uint32_t pad_before,
+                          const sd_fuse *fuse) {
+    const struct gemm q = {.taps = 9, .tap_width = 3, .stride = 2, .pad = pad_before};
+    if (x && (x->h + pad_before < 2 || x->w + pad_before < 2))
+        return sd_graph_fail(g, SD_E_ARGUMENT, "a picture of %u x %u is too small to be halved", x->w, x->h);
+    uint32_t h = x ? (x->h + pad_before - 2) / 2 + 1 : 0, w = x ? (x->w + pad_before - 2) / 2 + 1 : 0;
+    return build(g, &op_conv2d, x, layer, &q, h, w, fuse);
+}
+
+sd_tensor *sd_upsample_conv2d(sd_graph *g, sd_tensor *x, sd_layer layer, const sd_fuse *fuse) {
+    const struct gemm q = {.taps = 4, .tap_width = 2, .stride = 1, .pad = 1, .upsample = true};
+    return build(g, &op_upsample_conv2d, x, layer, &q, x ? x->h * 2 : 0, x ? x->w * 2 : 0, fuse);
+}

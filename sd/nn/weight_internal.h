@@ -1,0 +1,23 @@
+/* Shared by the weight files of the nn room. */
+#ifndef SD_NN_WEIGHT_INTERNAL_H
+#define SD_NN_WEIGHT_INTERNAL_H
+
+#include "sd/nn/weight_layout.h"
+
+struct sd_weights {
+    sd_arena arena;
+    sd_weight **list;
+    uint32_t count, capacity;
+    bool failed; /* out of memory while binding */
+    sd_vk_buffer **buffers;
+    uint32_t buffer_count;
+};
+
+bool sd_weight_is_matrix(const sd_weight *w);
+/* Sets `bytes` from form, shape and dtype. */
+void sd_weight_size(sd_weight *w, const struct sd_vk_info *info);
+
+/* Gives every weight a device address in a few large buffers. */
+sd_status sd_weights_place(sd_weights *w, sd_vk *vk, sd_error *err);
+
+#endif

@@ -1,0 +1,21 @@
+/* How the GEMM kernels want matrices to lie in memory. */
+#ifndef SD_NN_WEIGHT_LAYOUT_H
+#define SD_NN_WEIGHT_LAYOUT_H
+
+#include "sd/nn/weight.h"
+
+/* [phase][tile][K][tile columns], K over taps and then channels padded to a multiple of `step`; two
+ * neighbouring k of f16 share a word. One phase, or four for SD_WEIGHT_UPSAMPLE. */
+struct sd_gemm_layout {
+    uint32_t tile;     /* columns (output channels) of a tile */
+    uint32_t step;     /* k's that a kernel takes at once; they never cross a tap */
+    uint32_t c_padded; /* channels of a tap */
+    uint32_t taps;     /* 1, 9 or (per phase) 4 */
+    uint32_t tiles, phases;
+    uint64_t words; /* 32-bit words of one phase */
+};
+
+/* Depends on nothing but the device description and the weight's shape and dtype. */
+struct sd_gemm_layout sd_gemm_layout(const struct sd_vk_info *info, const sd_weight *weight);
+
+#endif

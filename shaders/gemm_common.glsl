@@ -1,0 +1,98 @@
+/* What all GEMM kernels share: constants, loads and the epilogue. */
+#extension GL_EXT_buffer_reference : require
+#extension GL_EXT_buffer_reference_uvec2 : require
+#extension GL_EXT_control_flow_attributes : require
+
+#include "shaders/gemm.h"
+#include "shaders/half.glsl"
+#include "shaders/math.glsl"
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 0) const uint LANES = 8;
+layout(constant_id = 1) const bool A_HALF = false;
+layout(constant_id = 2) const bool W_HALF = true;
+layout(constant_id = 3) const bool CONCAT = false;
+
+layout(buffer_reference, std430, buffer_reference_align = 4) readonly buffer Floats { float d[]; };
+layout(buffer_reference, std430, buffer_reference_align = 4) readonly buffer Words { uint d[]; };
+layout(buffer_reference, std430, buffer_reference_align = 4) writeonly buffer OutFloats { float d[]; };
+layout(buffer_reference, std430, buffer_reference_align = 4) writeonly buffer OutWords { uint d[]; };
+layout(push_constant) uniform Push { gemm_push p; };
+
+bool flag(uint bit) {
+    return (p.flags & bit) != 0;
+}
+
+uint field(uint shift) {
+    return p.flags >> shift & 15u;
+}
+
+float half_at(uvec2 address, uint i) {
+    vec2 two = unpackHalf2x16(Words(address).d[i >> 1]);
+    return (i & 1) == 0 ? two.x : two.y;
+}
+
+float value_at(uvec2 address, bool is_half, uint i) {
+    if (is_half)
+        return half_at(address, i);
+    return Floats(address).d[i];
+}
+
+float activate(float x) {
+    uint act = field(GEMM_ACT_SHIFT);
+    if (act == 1)
+        x = sd_silu(x);
+    else if (act == 2)
+        x = sd_gelu(x);
+    else if (act == 3)
+        x = sd_quick_gelu(x);
+    return x;
+}
+
+/* Position in the result of GEMM row m: behind an upsampling, rows are pixels of the small picture. */
+uint result_row(uint m, uint phase) {
+    if (!flag(GEMM_FLAG_UPSAMPLE))
+        return m;
+    uint x = m % p.ow, y = m / p.ow % p.oh, n = m / p.ow / p.oh;
+    return ((n * p.oh + y) * 2 + (phase >> 1)) * p.ow * 2 + x * 2 + (phase & 1);
+}
+
+/* One or two neighbouring values; f16 rows have an even pitch, so a lone value owns its whole word. */
+void store_two(uint at, float first, float second, bool both) {
+    if (flag(GEMM_FLAG_OUT_HALF))
+        OutWords(p.result).d[at >> 1] = sd_pack_half(vec2(first, both ? second : 0));
+    else {
+        OutFloats(p.result).d[at] = first;
+        if (both)
+            OutFloats(p.result).d[at + 1] = second;
+    }
+}
+
+/* Four neighbouring sums of row m, columns n..n+3, of which those below p.columns count. */
+void finish(uint m, uint n, uint phase, vec4 sum) {
+    uint row = result_row(m, phase);
+    float v[4] = float[4](sum.x, sum.y, sum.z, sum.w);
+    if (flag(GEMM_FLAG_BIAS))
+        [[unroll]] for (uint i = 0; i < 4; i++) v[i] += Floats(p.bias).d[min(n + i, p.columns - 1)];
+    if (flag(GEMM_FLAG_VECTOR)) {
+        uint at = m / (p.oh * p.ow) * p.vector_pitch;
+        [[unroll]] for (uint i = 0; i < 4; i++)
+            v[i] += value_at(p.vector, flag(GEMM_FLAG_VECTOR_HALF), at + min(n + i, p.columns - 1));
+    }
+    if (flag(GEMM_FLAG_GEGLU)) {
+        float first = v[0] * sd_gelu(v[1]), second = v[2] * sd_gelu(v[3]);
+        store_two(row * p.result_pitch + n / 2, first, second, n + 2 < p.columns);
+        return;
+    }
+    if (field(GEMM_ACT_SHIFT) != 0)
+        [[unroll]] for (uint i = 0; i < 4; i++) v[i] = activate(v[i]);
+    if (flag(GEMM_FLAG_RESIDUAL)) {
+        uint at = row * p.residual_pitch;
+        [[unroll]] for (uint i = 0; i < 4; i++)
+            v[i] += value_at(p.residual, flag(GEMM_FLAG_RESIDUAL_HALF), at + min(n + i, p.columns - 1));
+    }
+    uint at = row * p.result_pitch + n;
+    store_two(at, v[0], v[1], n + 1 < p.columns);
+    if (n + 2 < p.columns)
+        store_two(at + 2, v[2], v[3], n + 3 < p.columns);
+}

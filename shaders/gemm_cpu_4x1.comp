@@ -1,0 +1,5 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#define R 4
+#define C 1
+#include "shaders/gemm_cpu.glsl"
