@@ -98,10 +98,12 @@ class Cli(program.Case):
         self.assertIn(f'"sdvk {version}"', (ROOT / "docs/sdvk.1").read_text())
 
     def test_manual_names_every_option(self):
-        shown = set(re.findall(r"^ +(?:-\w, )?--([a-z0-9-]+)", self.sdvk("generate", "--help").stdout, re.M))
         manual = (ROOT / "docs/sdvk.1").read_text().replace("\\-", "-")
-        section = manual.split(".SH OPTIONS OF GENERATE")[1].split(".SH EXIT")[0]
-        self.assertEqual(shown, set(re.findall(r"--([a-z0-9-]+)", section)))
+        for command in ("generate", "bench"):
+            shown = self.sdvk(command, "--help").stdout
+            section = manual.split(f".SH OPTIONS OF {command.upper()}\n")[1].split(".SH ")[0]
+            self.assertEqual(set(re.findall(r"^ +(?:-\w, )?--([a-z0-9-]+)", shown, re.M)),
+                             set(re.findall(r"(?<!\w)--([a-z0-9-]+)", section)))
         rendered = self.ok("man", "--warnings", "-l", ROOT / "docs/sdvk.1", env={"MANWIDTH": "80"})
         self.assertEqual(rendered.stderr, "")
 
