@@ -35,9 +35,14 @@ static sd_status configure_vae(sd_checkpoint *c, sd_error *err) {
 
 static sd_status load_tokenizer(sd_checkpoint *c, int which, sd_tokenizer **out, sd_error *err) {
     const sd_bytes *vocabulary = &c->vocabulary[which], *merges = &c->merges[which];
-    if (vocabulary->data && merges->data)
-        return sd_tokenizer_create(out, vocabulary->data, vocabulary->size, merges->data, merges->size, err);
-    return sd_tokenizer_create_builtin(out, err);
+    if (!vocabulary->data || !merges->data)
+        return sd_tokenizer_create_builtin(out, err);
+    sd_error cause = {0};
+    sd_status status = sd_tokenizer_create(out, vocabulary->data, vocabulary->size, merges->data,
+                                           merges->size, &cause);
+    return status ? sd_fail(err, status, "%s/%s/%.900s", c->path, which ? "tokenizer_2" : "tokenizer",
+                            cause.message)
+                  : SD_OK;
 }
 
 static sd_status load_text(sd_model *m, int which, sd_error *err) {
