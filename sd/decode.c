@@ -1,6 +1,5 @@
 #include "sd/latent.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 struct decoder {
@@ -92,14 +91,8 @@ static sd_status encode(sd_model *model, const float *picture, uint32_t height, 
     return status;
 }
 
-/* The distribution is diagonal: log-variances are clamped as at training time (Rombach et al. 2022). */
-static float sample(const float *moments, uint32_t channels, uint32_t c, float noise) {
-    float log_variance = fminf(fmaxf(moments[channels + c], -30), 20);
-    return moments[c] + expf(0.5f * log_variance) * noise;
-}
-
-sd_status sd_encode(sd_model *model, const sd_picture *picture, const float *noise, sd_cancel *cancel,
-                    float *latent, sd_error *err) {
+sd_status sd_encode(sd_model *model, const sd_picture *picture, sd_cancel *cancel, float *latent,
+                    sd_error *err) {
     const struct sd_vae_config *config = &model->files->vae;
     uint32_t factor = 1u << (config->levels - 1), channels = config->latent_channels;
     size_t pixels = (size_t)picture->width * picture->height, area = pixels / factor / factor;
@@ -113,9 +106,8 @@ sd_status sd_encode(sd_model *model, const sd_picture *picture, const float *noi
         status = encode(model, in, picture->height, picture->width, cancel, moments, err);
     }
     for (size_t i = 0; i < area * channels && !status; i++) {
-        const float *at = moments + i / channels * channels * 2;
-        float z = sample(at, channels, (uint32_t)(i % channels), noise ? noise[i] : 0);
-        latent[i] = (z - config->shift_factor) * config->scaling_factor;
+        float mean = moments[i / channels * channels * 2 + i % channels];
+        latent[i] = (mean - config->shift_factor) * config->scaling_factor;
     }
     free(in);
     free(moments);

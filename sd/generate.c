@@ -63,26 +63,18 @@ static sd_status on_step(void *user, uint32_t step, uint32_t steps, const float 
     return report(user, SD_PHASE_STEP, step + 1, err);
 }
 
-/* Pure noise, or the init picture's latent with noise of the first level. The draws follow diffusers' order:
- * the posterior of the init picture first. */
+/* Pure noise, or the init picture's latent with noise of the first level. */
 static sd_status start(struct run *run, sd_noise *noise, float *x, sd_error *err) {
     const struct sd_request *r = &run->request;
     float sigma = r->sigmas[r->first], *drawn = malloc(run->values * sizeof *drawn);
     sd_status status = drawn ? SD_OK : sd_fail(err, SD_E_MEMORY, "out of memory");
-    if (!status && !r->params.init_image) {
-        sd_noise_randn(noise, x);
-        float scale = sd_schedule_noise_scale(r->schedule, sigma);
-        for (size_t i = 0; i < run->values; i++)
-            x[i] *= scale;
-    } else if (!status && !(status = report(run, SD_PHASE_ENCODE, 0, err))) {
-        bool sampled = !run->model->family->pooled; /* diffusers' SDXL pipelines take the mean */
-        if (sampled)
-            sd_noise_randn(noise, drawn);
-        status =
-            sd_encode(run->model, r->params.init_image, sampled ? drawn : NULL, r->params.cancel, x, err);
+    if (!status && r->params.init_image && !(status = report(run, SD_PHASE_ENCODE, 0, err)))
+        status = sd_encode(run->model, r->params.init_image, r->params.cancel, x, err);
+    if (!status) {
         sd_noise_randn(noise, drawn);
-        for (size_t i = 0; i < run->values && !status; i++)
-            x[i] += drawn[i] * sigma;
+        float scale = r->params.init_image ? sigma : sd_schedule_noise_scale(r->schedule, sigma);
+        for (size_t i = 0; i < run->values; i++)
+            x[i] = (r->params.init_image ? x[i] : 0) + drawn[i] * scale;
     }
     free(drawn);
     return status;
@@ -150,38 +142,59 @@ static sd_status decode_all(struct run *run, sd_outputs *outputs, sd_error *err)
     return status;
 }
 
+/* Everything before the decoder. */
+static sd_status make_latents(struct run *run, sd_model *model, const sd_params *params, double *text_seconds,
+                              sd_error *err) {
+    run->model = model;
+    run->began = now();
+    sd_status status = sd_request_resolve(&run->request, model, params, err);
+    if (!status)
+        status = encode_text(run, err);
+    *text_seconds = now() - run->began;
+    return status ? status : denoise_all(run, err);
+}
+
+static void clear_run(struct run *run) {
+    sd_conditioning_clear(&run->conditioning);
+    free(run->latents);
+    free(run);
+}
+
+sd_status sd_generate_latents(sd_model *model, const sd_params *params, float **latents, size_t *values,
+                              sd_error *err) {
+    double text_seconds;
+    struct run *run = calloc(1, sizeof *run);
+    *latents = NULL;
+    if (!run)
+        return sd_fail(err, SD_E_MEMORY, "out of memory");
+    sd_status status = make_latents(run, model, params, &text_seconds, err);
+    if (!status) {
+        *latents = run->latents;
+        *values = run->values;
+        run->latents = NULL;
+    }
+    clear_run(run);
+    return status;
+}
+
 sd_status sd_generate(sd_model *model, const sd_params *params, sd_outputs **out, sd_error *err) {
     struct run *run = calloc(1, sizeof *run);
     sd_outputs *outputs = calloc(1, sizeof *outputs);
     *out = NULL;
     sd_status status = run && outputs ? SD_OK : sd_fail(err, SD_E_MEMORY, "out of memory");
-    if (!status) {
-        run->model = model;
-        run->began = now();
-        status = sd_request_resolve(&run->request, model, params, err);
-    }
-    if (!status && !(outputs->items = calloc(run->request.params.count, sizeof *outputs->items)))
-        status = sd_fail(err, SD_E_MEMORY, "out of memory");
-    if (!status) {
-        outputs->count = run->request.params.count;
-        status = encode_text(run, err);
-        outputs->text_seconds = now() - run->began;
-    }
-    if (!status) {
-        status = denoise_all(run, err);
+    if (!status && !(status = make_latents(run, model, params, &outputs->text_seconds, err))) {
         outputs->step_seconds = now() - run->began - outputs->text_seconds;
-    }
-    if (!status)
-        status = decode_all(run, outputs, err);
-    if (!status) {
+        if (!(outputs->items = calloc(run->request.params.count, sizeof *outputs->items)))
+            status = sd_fail(err, SD_E_MEMORY, "out of memory");
+        else {
+            outputs->count = run->request.params.count;
+            status = decode_all(run, outputs, err);
+        }
         outputs->seconds = now() - run->began;
         outputs->decode_seconds = outputs->seconds - outputs->step_seconds - outputs->text_seconds;
     }
-    if (run) {
-        sd_conditioning_clear(&run->conditioning);
-        free(run->latents);
-    }
-    free(run);
+    if (run)
+        clear_run(run);
     if (status)
         sd_outputs_free(&outputs);
     *out = outputs;

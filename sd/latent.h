@@ -34,9 +34,14 @@ sd_status sd_decode(sd_model *model, const float *latent, uint32_t height, uint3
 sd_status sd_decode_plan(sd_model *model, uint32_t height, uint32_t width, struct sd_stage *stage,
                          sd_error *err);
 
-/* RGB(A) bytes of [8h][8w] -> a sample of the latent distribution in the UNet's scale, [h][w][channels].
- * `noise` of that shape picks it; NULL gives the mean. */
-sd_status sd_encode(sd_model *model, const sd_picture *picture, const float *noise, sd_cancel *cancel,
-                    float *latent, sd_error *err);
+/* RGB(A) bytes of [8h][8w] -> the mean of the latent distribution in the UNet's scale, [h][w][channels]. The
+ * mean, because a sample would add noise that no seed of the request names. */
+sd_status sd_encode(sd_model *model, const sd_picture *picture, sd_cancel *cancel, float *latent,
+                    sd_error *err);
+
+/* sd_generate without the decoder: *latents [count][h][w][channels] (free with free()), *values of one image.
+ */
+sd_status sd_generate_latents(sd_model *model, const sd_params *params, float **latents, size_t *values,
+                              sd_error *err);
 
 #endif

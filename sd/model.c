@@ -38,8 +38,8 @@ static sd_status load_tokenizer(sd_checkpoint *c, int which, sd_tokenizer **out,
     if (!vocabulary->data || !merges->data)
         return sd_tokenizer_create_builtin(out, err);
     sd_error cause = {0};
-    sd_status status = sd_tokenizer_create(out, vocabulary->data, vocabulary->size, merges->data,
-                                           merges->size, &cause);
+    sd_status status =
+        sd_tokenizer_create(out, vocabulary->data, vocabulary->size, merges->data, merges->size, &cause);
     return status ? sd_fail(err, status, "%s/%s/%.900s", c->path, which ? "tokenizer_2" : "tokenizer",
                             cause.message)
                   : SD_OK;

@@ -1,0 +1,248 @@
+/* Whole pictures against diffusers' from the same noise (tests/golden/pictures.py). */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "sd/io/image.h"
+#include "sd/io/safetensors.h"
+#include "sd/latent.h"
+
+#define GOLDEN SDVK_SOURCE_DIR "/tests/golden/"
+
+static int open_context(void **state) {
+    sd_error err;
+    const sd_context_options options = {.device = getenv("SDVK_TEST_DEVICE")};
+    if (!sd_context_create((sd_context **)state, &options, &err))
+        return 0;
+    print_error("%s\n", err.message);
+    return -1;
+}
+
+static int close_context(void **state) {
+    sd_context *context = *state;
+    sd_context_destroy(&context);
+    return 0;
+}
+
+static sd_model *open_model(void **state, const char *path, sd_precision precision) {
+    sd_model *model;
+    sd_error err;
+    const sd_model_options options = {.precision = precision};
+    if (sd_model_open(&model, *state, path, &options, &err))
+        fail_msg("%s", err.message);
+    return model;
+}
+
+/* Peak signal-to-noise ratio in dB of values whose range is `peak`. */
+static double psnr(const float *got, const float *want, size_t count, double peak) {
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
+    return sum > 0 ? 10 * log10(peak * peak * (double)count / sum) : 999;
+}
+
+/* A golden [1,c,h,w] tensor as [h][w][c]. */
+static float *channels_last(const sd_safetensors *file, const char *name, size_t *count) {
+    const sd_file_tensor *t = sd_safetensors_find(file, name);
+    assert_non_null(t);
+    assert_int_equal(t->dtype, SD_FILE_F32);
+    assert_int_equal(t->rank, 4);
+    size_t c = t->shape[1], area = t->shape[2] * t->shape[3];
+    float *out = malloc(c * area * sizeof *out), value;
+    for (size_t k = 0; k < c; k++)
+        for (size_t p = 0; p < area; p++) {
+            memcpy(&value, t->data + (k * area + p) * 4, 4);
+            out[p * c + k] = value;
+        }
+    *count = c * area;
+    return out;
+}
+
+static void check_latents(void **state, const char *folder, const char *file, const char *tensor,
+                          const sd_params *params, sd_precision precision, double least) {
+    sd_model *model = open_model(state, folder, precision);
+    sd_safetensors *golden;
+    sd_error err;
+    float *latents;
+    size_t values, count;
+    assert_int_equal(sd_safetensors_open(file, &golden, &err), SD_OK);
+    if (sd_generate_latents(model, params, &latents, &values, &err))
+        fail_msg("%s", err.message);
+    float *want = channels_last(golden, tensor, &count);
+    assert_int_equal(values, count);
+    double high = 0;
+    for (size_t i = 0; i < count; i++)
+        high = fmax(high, fabs((double)want[i]));
+    double found = psnr(latents, want, count, high);
+    print_message("%s: %.1f dB\n", tensor, found);
+    if (!(found >= least))
+        fail_msg("%s: %.1f dB, expected at least %.1f", tensor, found, least);
+    free(want);
+    free(latents);
+    sd_safetensors_close(&golden);
+    sd_model_close(&model);
+}
+
+static void tiny_families_in_f32(void **state) {
+    const char *const negative = "blurry, low quality";
+    const struct {
+        const char *name, *prompt;
+        int64_t seed;
+    } rows[] = {{"sd1", "a red mug on a wooden table", 1},
+                {"sd2", "a blue bottle", 2},
+                {"sdxl", "a green can in a dark studio", 3}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char folder[256], tensor[64];
+        const sd_params params = {.prompt = rows[i].prompt,
+                                  .negative_prompt = negative,
+                                  .width = 104,
+                                  .height = 72,
+                                  .steps = 4,
+                                  .cfg_scale = 5,
+                                  .seed = rows[i].seed};
+        snprintf(folder, sizeof folder, GOLDEN "networks/%s", rows[i].name);
+        snprintf(tensor, sizeof tensor, "%s.latent", rows[i].name);
+        check_latents(state, folder, GOLDEN "pictures/tiny.safetensors", tensor, &params, SD_PRECISION_F32,
+                      60);
+        check_latents(state, folder, GOLDEN "pictures/tiny.safetensors", tensor, &params, SD_PRECISION_F16,
+                      38);
+    }
+}
+
+static const struct mockup {
+    const char *png, *prompt;
+    int64_t seed;
+    const char *sampler, *schedule, *init;
+} mockups[] = {
+    {"mug", "a red mug on a wooden table, studio light", 0, NULL, NULL, NULL},
+    {"bottle", "product photo of a blue bottle, marble counter", 1, NULL, NULL, NULL},
+    {"can", "a green can in a dark studio", 2, NULL, NULL, NULL},
+    {"box", "a yellow box on a pink backdrop", 3, NULL, NULL, NULL},
+    {"t_shirt", "a black t-shirt by a sunlit wall", 4, NULL, NULL, NULL},
+    {"tote_bag", "a purple tote bag on a blue backdrop", 5, NULL, NULL, NULL},
+    {"jar", "a white jar on a podium", 6, NULL, NULL, NULL},
+    {"candle", "an orange candle in a white studio", 4294967303, NULL, NULL, NULL},
+    {"karras", "a teal mug on a marble counter", 8, "dpmpp_2m", "karras", NULL},
+    {"img2img", "a blue mug on a wooden table", 9, NULL, NULL, "mug"},
+};
+
+static void load(const char *name, sd_image *image) {
+    char path[256];
+    sd_error err;
+    snprintf(path, sizeof path, GOLDEN "pictures/%s.png", name);
+    if (sd_image_read(path, 0, image, NULL, &err))
+        fail_msg("%s", err.message);
+}
+
+static double picture_psnr(const sd_picture *got, const sd_image *want) {
+    assert_int_equal(got->width, want->width);
+    assert_int_equal(got->height, want->height);
+    size_t count = (size_t)got->width * got->height * 3;
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += ((double)got->pixels[i] - want->pixels[i]) * ((double)got->pixels[i] - want->pixels[i]);
+    return sum > 0 ? 10 * log10(255.0 * 255.0 * (double)count / sum) : 999;
+}
+
+static void sample_model_in_f32(void **state) {
+    sd_model *model = open_model(state, SDVK_SOURCE_DIR "/samples/mockup", SD_PRECISION_F32);
+    for (size_t i = 0; i < sizeof mockups / sizeof *mockups; i++) {
+        const struct mockup *m = &mockups[i];
+        sd_params params = {.prompt = m->prompt,
+                            .cfg_scale = 5,
+                            .seed = m->seed,
+                            .sampler = m->sampler,
+                            .schedule = m->schedule,
+                            .strength = 0.6f};
+        sd_image want = {0}, init = {0};
+        sd_outputs *outputs;
+        sd_picture picture;
+        sd_error err;
+        load(m->png, &want);
+        if (m->init) {
+            load(m->init, &init);
+            picture = (sd_picture){init.width, init.height, init.channels, init.pixels};
+            params.init_image = &picture;
+        }
+        if (sd_generate(model, &params, &outputs, &err))
+            fail_msg("%s: %s", m->png, err.message);
+        double found = picture_psnr(&outputs->items[0].picture, &want);
+        print_message("%s: %.1f dB\n", m->png, found);
+        if (!(found >= 45))
+            fail_msg("%s: %.1f dB, expected at least 45", m->png, found);
+        sd_outputs_free(&outputs);
+        sd_image_clear(&want);
+        sd_image_clear(&init);
+    }
+    sd_model_close(&model);
+}
+
+/* Twice, in a batch and alone, and after another picture: the same bytes. */
+static void same_request_same_bytes(void **state) {
+    sd_model *model = open_model(state, GOLDEN "networks/sd1", SD_PRECISION_AUTO);
+    sd_params params = {
+        .prompt = "a mug", .width = 104, .height = 72, .steps = 3, .seed = 41, .sampler = "euler_a"};
+    sd_outputs *first, *again, *other, *batch;
+    sd_error err;
+    size_t bytes = 104 * 72 * 3;
+    assert_int_equal(sd_generate(model, &params, &first, &err), SD_OK);
+    params.prompt = "something else entirely";
+    assert_int_equal(sd_generate(model, &params, &other, &err), SD_OK);
+    params.prompt = "a mug";
+    assert_int_equal(sd_generate(model, &params, &again, &err), SD_OK);
+    params.seed = 40;
+    params.count = 3;
+    assert_int_equal(sd_generate(model, &params, &batch, &err), SD_OK);
+    assert_memory_equal(first->items[0].picture.pixels, again->items[0].picture.pixels, bytes);
+    assert_memory_equal(first->items[0].picture.pixels, batch->items[1].picture.pixels, bytes);
+    assert_memory_not_equal(first->items[0].picture.pixels, other->items[0].picture.pixels, bytes);
+    assert_memory_not_equal(first->items[0].picture.pixels, batch->items[2].picture.pixels, bytes);
+    sd_outputs_free(&first);
+    sd_outputs_free(&again);
+    sd_outputs_free(&other);
+    sd_outputs_free(&batch);
+    sd_model_close(&model);
+}
+
+static void stop_at_step_two(void *user, const sd_progress *progress) {
+    if (progress->phase == SD_PHASE_STEP && progress->step == 2)
+        sd_cancel_request(user);
+}
+
+static void cancel_stops_within_a_step(void **state) {
+    sd_model *model = open_model(state, GOLDEN "networks/sd1", SD_PRECISION_AUTO);
+    sd_cancel cancel = {0};
+    sd_params params = {.prompt = "a mug",
+                        .width = 104,
+                        .height = 72,
+                        .steps = 50,
+                        .progress = stop_at_step_two,
+                        .progress_user = &cancel,
+                        .cancel = &cancel};
+    sd_outputs *outputs;
+    sd_error err;
+    assert_int_equal(sd_generate(model, &params, &outputs, &err), SD_E_CANCELLED);
+    assert_null(outputs);
+    cancel.requested = 0;
+    params.steps = 1;
+    assert_int_equal(sd_generate(model, &params, &outputs, &err), SD_OK);
+    sd_outputs_free(&outputs);
+    sd_model_close(&model);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tiny_families_in_f32),
+        cmocka_unit_test(same_request_same_bytes),
+        cmocka_unit_test(cancel_stops_within_a_step),
+        cmocka_unit_test(sample_model_in_f32),
+    };
+    return cmocka_run_group_tests(tests, open_context, close_context);
+}
