@@ -19,16 +19,17 @@ set(SDVK_ON_LLVMPIPE VK_ICD_FILENAMES=${SDVK_LLVMPIPE} VK_DRIVER_FILES=${SDVK_LL
 set(SDVK_ON_SWIFTSHADER VK_ICD_FILENAMES=${SDVK_SWIFTSHADER} VK_DRIVER_FILES=${SDVK_SWIFTSHADER})
 
 # sdvk_on_every_device(NAME): the test of the target test_NAME again with subgroups of 4, 16 and 32 and on
-# SwiftShader, as NAME@sg4 ... NAME@swiftshader. A missing device fails the test.
+# SwiftShader, as NAME@sg4 ... NAME@swiftshader, with a share of the random cases (each compiles its own pipelines,
+# which takes seconds there). A missing device fails the test.
 function(sdvk_on_every_device name)
   string(REPLACE "__" "." shown ${name})
   foreach(subgroup 4 16 32)
     math(EXPR bits "${subgroup} * 32")
     add_test(NAME ${shown}@sg${subgroup} COMMAND test_${name})
     set_tests_properties(${shown}@sg${subgroup} PROPERTIES TIMEOUT 900 ENVIRONMENT
-      "${SDVK_ON_LLVMPIPE};LP_NATIVE_VECTOR_WIDTH=${bits};SDVK_TEST_SUBGROUP=${subgroup}")
+      "${SDVK_ON_LLVMPIPE};LP_NATIVE_VECTOR_WIDTH=${bits};SDVK_TEST_SUBGROUP=${subgroup};SDVK_TEST_SHARE=4")
   endforeach()
   add_test(NAME ${shown}@swiftshader COMMAND test_${name})
   set_tests_properties(${shown}@swiftshader PROPERTIES TIMEOUT 900 ENVIRONMENT
-    "${SDVK_ON_SWIFTSHADER};SDVK_TEST_SUBGROUP=4")
+    "${SDVK_ON_SWIFTSHADER};SDVK_TEST_SUBGROUP=4;SDVK_TEST_SHARE=8")
 endfunction()

@@ -39,7 +39,7 @@ static void one_case(void **state, uint64_t seed, sd_dtype act, sd_dtype table, 
 
 static void rows_and_positions(void **state) {
     static const uint32_t widths[] = {64, 768, 37, 6, 1, 1280};
-    for (uint64_t seed = 0; seed < 24; seed++)
+    for (uint64_t seed = 0; seed < optest_cases(24); seed++)
         one_case(state, seed, seed / 2 % 2 ? SD_F16 : SD_F32, seed % 2 ? SD_F16 : SD_F32, widths[seed / 4],
                  seed % 8 < 5);
 }

@@ -40,7 +40,7 @@ static void one_case(void **state, uint64_t seed, sd_dtype act, struct shape s, 
 }
 
 static void random_shapes(void **state) {
-    for (uint64_t seed = 0; seed < 72; seed++) {
+    for (uint64_t seed = 0; seed < optest_cases(72); seed++) {
         optest *t = optest_begin(state, SD_F32);
         optest_seed(t, seed);
         uint32_t groups = optest_int(t, 1, 8), width = optest_int(t, 1, 12);

@@ -30,7 +30,7 @@ static void one_case(void **state, uint64_t seed, sd_dtype act, uint32_t n, uint
 }
 
 static void random_shapes(void **state) {
-    for (uint64_t seed = 0; seed < 48; seed++) {
+    for (uint64_t seed = 0; seed < optest_cases(48); seed++) {
         optest *t = optest_begin(state, SD_F32);
         optest_seed(t, seed);
         uint32_t n = optest_int(t, 1, 3), tokens = optest_int(t, 1, 90);

@@ -50,6 +50,12 @@ int optest_close(void **state) {
     return 0;
 }
 
+uint64_t optest_cases(uint64_t all) {
+    const char *share = getenv("SDVK_TEST_SHARE");
+    uint64_t part = all / (share && atoi(share) > 1 ? (uint64_t)atoi(share) : 1), least = all < 8 ? all : 8;
+    return part > least ? part : least;
+}
+
 optest *optest_begin(void **state, sd_dtype act) {
     optest *t = calloc(1, sizeof *t);
     sd_error err;

@@ -31,6 +31,9 @@ const struct sd_vk_info *optest_info(optest *t);
 float optest_uniform(optest *t);
 uint32_t optest_int(optest *t, uint32_t low, uint32_t high);
 void optest_seed(optest *t, uint64_t seed);
+/* How many random cases to run of `all`: all of them, or where SDVK_TEST_SHARE is n every n-th (at least 8),
+ * for the runs on further devices. */
+uint64_t optest_cases(uint64_t all);
 /* `count` random values (freed with the test), rounded to what `dtype` can hold exactly (SD_F32 or SD_F16).
  */
 float *optest_random(optest *t, size_t count, sd_dtype dtype);

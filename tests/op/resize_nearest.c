@@ -4,7 +4,7 @@
 #include "tests/ref/resize_nearest.h"
 
 static void resized_pixels_are_copies(void **state) {
-    for (uint64_t seed = 0; seed < 36; seed++) {
+    for (uint64_t seed = 0; seed < optest_cases(36); seed++) {
         optest *t = optest_begin(state, seed % 2 ? SD_F16 : SD_F32);
         optest_seed(t, seed);
         operand_variant(t, (uint32_t)seed / 6);
