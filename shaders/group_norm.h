@@ -7,6 +7,7 @@
 #define SD_GROUP_NORM_PARTIALS 0
 #define SD_GROUP_NORM_MERGE 1
 #define SD_GROUP_NORM_APPLY 2
+#define SD_GROUP_NORM_WHOLE 3
 
 #define SD_GROUP_NORM_LANES 256 /* of a workgroup at most */
 

@@ -45,6 +45,28 @@ vec4 sd_load4_f16(uvec2 base, uint element) {
     return vec4(unpackHalf2x16(w.x), unpackHalf2x16(w.y));
 }
 
+vec2 sd_load2(uvec2 base, bool f16, uint element) {
+    if (f16)
+        return unpackHalf2x16(sd_words(base).v[element >> 1]);
+#ifdef SD_INT64
+    return uintBitsToFloat(unpackUint2x32(sd_quads(base).v[element >> 1]));
+#else
+    return uintBitsToFloat(sd_pairs(base).v[element >> 1]);
+#endif
+}
+
+void sd_store2(uvec2 base, bool f16, uint element, vec2 x) {
+    if (f16) {
+        sd_words(base).v[element >> 1] = sd_pack_half(x);
+        return;
+    }
+#ifdef SD_INT64
+    sd_quads(base).v[element >> 1] = packUint2x32(floatBitsToUint(x));
+#else
+    sd_pairs(base).v[element >> 1] = floatBitsToUint(x);
+#endif
+}
+
 float sd_load1(uvec2 base, bool f16, uint element) {
     if (!f16)
         return sd_floats(base).v[element];
@@ -56,6 +78,13 @@ float sd_source_load1(sd_source s, bool f16, uint row, uint channel) {
     bool second = channel >= s.split;
     uint element = row * (second ? s.pitch1 : s.pitch0) + (second ? channel - s.split : channel);
     return sd_load1(second ? s.part1 : s.part0, f16, element);
+}
+
+/* Two channels of a pixel that lie in one part at an even element. */
+vec2 sd_source_load2(sd_source s, bool f16, uint row, uint channel) {
+    bool second = channel >= s.split;
+    uint element = row * (second ? s.pitch1 : s.pitch0) + (second ? channel - s.split : channel);
+    return sd_load2(second ? s.part1 : s.part0, f16, element);
 }
 
 /* Channels channel..channel+3 of a pixel; `channel` is a multiple of 4 below s.c. */

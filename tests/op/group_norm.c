@@ -63,12 +63,23 @@ static void network_shapes(void **state) {
                      SD_ACT_SILU);
 }
 
+/* Groups too large for one workgroup, in every variant. */
+static void large_groups(void **state) {
+    static const struct shape shapes[] = {{1, 48, 48, 320, 32}, {1, 20, 20, 1920, 32}, {2, 90, 80, 12, 3}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (uint64_t variant = 0; variant < 4; variant++)
+            one_case(state, variant, variant % 3 ? SD_F32 : SD_F16, shapes[i],
+                     (enum operand_form)((variant + i) % OPERAND_FORMS), 1, 0, SD_ACT_SILU);
+}
+
 /* Where E[x^2] - mean^2 would fail: a mean of 1000 deviations. */
 static void far_from_zero(void **state) {
-    const struct shape s = {1, 40, 30, 64, 8};
-    one_case(state, 1, SD_F32, s, OPERAND_WHOLE, 1, 1000, SD_ACT_NONE);
-    one_case(state, 2, SD_F32, s, OPERAND_CONCAT, 1e-2F, -1, SD_ACT_NONE);
-    one_case(state, 3, SD_F32, s, OPERAND_SLICE, 1e4F, 0, SD_ACT_SILU);
+    const struct shape shapes[] = {{1, 40, 30, 64, 8}, {1, 70, 60, 64, 8}};
+    for (size_t i = 0; i < 2; i++) {
+        one_case(state, i, SD_F32, shapes[i], OPERAND_WHOLE, 1, 1000, SD_ACT_NONE);
+        one_case(state, i + 2, SD_F32, shapes[i], OPERAND_CONCAT, 1e-2F, -1, SD_ACT_NONE);
+        one_case(state, i + 4, SD_F32, shapes[i], OPERAND_SLICE, 1e4F, 0, SD_ACT_SILU);
+    }
 }
 
 /* A NaN or an infinity reaches all of its group and nothing else. */
@@ -116,9 +127,13 @@ static void groups_must_divide_channels(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(random_shapes),  cmocka_unit_test(network_shapes),
-        cmocka_unit_test(far_from_zero),  cmocka_unit_test(poison_stays_in_its_group),
-        cmocka_unit_test(without_affine), cmocka_unit_test(groups_must_divide_channels),
+        cmocka_unit_test(random_shapes),
+        cmocka_unit_test(network_shapes),
+        cmocka_unit_test(large_groups),
+        cmocka_unit_test(far_from_zero),
+        cmocka_unit_test(poison_stays_in_its_group),
+        cmocka_unit_test(without_affine),
+        cmocka_unit_test(groups_must_divide_channels),
     };
     return cmocka_run_group_tests(tests, optest_open, optest_close);
 }
