@@ -63,11 +63,13 @@ static int unknown_option(const struct cli_args *args, const char *given) {
         names[count++] = spelled[i];
     }
     names[count] = NULL;
-    const char *near = sd_suggest(given + 2, names);
+    char word[128];
+    snprintf(word, sizeof word, "%.*s", (int)strcspn(given, "="), given);
+    const char *near = sd_suggest(word + 2, names);
     if (near)
-        cli_usage("unknown option '%s'; did you mean '--%s'?", given, near);
+        cli_usage("unknown option '%s'; did you mean '--%s'?", word, near);
     else
-        cli_usage("unknown option '%s'; --help lists the options", given);
+        cli_usage("unknown option '%s'; --help lists the options", word);
     return -1;
 }
 

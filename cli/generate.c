@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static const struct cli_option options[] = {
     {"model", 'm', "PATH", "safetensors file or diffusers folder"},
@@ -94,6 +95,8 @@ static int parse(int argc, char **argv, struct request *r) {
     if (!r->model)
         return cli_usage("generate: --model is missing: a safetensors file or a diffusers folder, e.g. "
                          "--model samples/mockup");
+    if (!*r->model)
+        return cli_usage("--model: expected a safetensors file or a diffusers folder, found ''");
     if (r->precision && strcmp(r->precision, "auto") && strcmp(r->precision, "f32") &&
         strcmp(r->precision, "f16"))
         return cli_usage("--precision: expected auto, f32 or f16, found '%s'", r->precision);
@@ -141,9 +144,19 @@ static int check_output(const struct request *r, const char *name) {
     if (!dot || (strcmp(dot, ".png") && strcmp(dot, ".jpg") && strcmp(dot, ".jpeg")))
         return cli_usage("--output: expected a name that ends in .png, .jpg or .jpeg, found '%s'", name);
     snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - name + 1) : 2, slash ? name : "./");
-    if (stat(folder, &st) || !S_ISDIR(st.st_mode))
-        return cli_usage("--output: the folder '%s' does not exist", folder);
-    if (!r->overwrite && !stat(name, &st))
+    if (stat(folder, &st))
+        return cli_usage("--output: the folder '%s' cannot be used: %s", folder, strerror(errno));
+    if (!S_ISDIR(st.st_mode))
+        return cli_usage("--output: expected a folder, found the file '%.*s'", (int)strlen(folder) - 1,
+                         folder);
+    if (access(folder, W_OK | X_OK))
+        return cli_usage("--output: the folder '%s' cannot be written: %s", folder, strerror(errno));
+    if (stat(name, &st))
+        return errno == ENOENT ? EXIT_OK
+                               : cli_usage("--output: '%.200s' cannot be written: %s", name, strerror(errno));
+    if (S_ISDIR(st.st_mode))
+        return cli_usage("--output: expected the name of a file to write, found the folder '%s'", name);
+    if (!r->overwrite)
         return cli_usage("--output: '%s' exists; --overwrite replaces it", name);
     return EXIT_OK;
 }

@@ -116,7 +116,8 @@ static void set_part(sd_checkpoint *c, sd_part part, sd_safetensors *file, sd_sp
                                      .spelling = spelling,
                                      .prefix = prefix,
                                      .file = file,
-                                     .config = p->config};
+                                     .config = p->config,
+                                     .config_path = p->config_path};
     p->label = sd_arena_strdup(&c->arena, label);
     p->source = (struct sd_weight_source){p->label ? p->label : "model", p, find};
 }
@@ -150,17 +151,50 @@ static sd_status not_a_model(const sd_checkpoint *c, const sd_safetensors *file,
         return sd_fail(err, SD_E_UNSUPPORTED, "%s: this is a %s model; supported are SD 1, SD 2 and SDXL",
                        c->path, family);
     size_t count = sd_safetensors_count(file);
+    if (!count)
+        return sd_fail(err, SD_E_UNSUPPORTED, "%s: expected a Stable Diffusion model, found no tensors",
+                       c->path);
     for (size_t i = 0; i < count; i++) {
         const char *name = sd_safetensors_at(file, i)->name;
         if (strstr(name, "lora_down") || strstr(name, "lora_A") || strstr(name, "lora.down"))
             return sd_fail(err, SD_E_UNSUPPORTED,
                            "%s: this is a LoRA, not a model; it needs a base model beside it", c->path);
     }
+    char more[48] = "";
+    if (count > 1)
+        snprintf(more, sizeof more, " and %zu more", count - 1);
     return sd_fail(err, SD_E_UNSUPPORTED,
                    "%s: not a Stable Diffusion model: expected tensors named model.diffusion_model..., found "
-                   "%zu others (first: "
-                   "%s)",
-                   c->path, count, count ? sd_safetensors_at(file, 0)->name : "none");
+                   "%.200s%s",
+                   c->path, sd_safetensors_at(file, 0)->name, more);
+}
+
+static bool is_file(const char *path) {
+    struct stat st;
+    return !stat(path, &st) && S_ISREG(st.st_mode);
+}
+
+/* What a file is that is given for a safetensors file by mistake; NULL when its first bytes do not tell. */
+static const char *foreign_format(const char *path) {
+    static const struct {
+        const char *magic, *what;
+    } known[] = {{"\x89PNG", "a PNG picture"},
+                 {"\xFF\xD8\xFF", "a JPEG picture"},
+                 {"PK\x03\x04", "a PyTorch checkpoint or ZIP archive"},
+                 {"\x80\x02", "a Python pickle"},
+                 {"GGUF", "a GGUF file"},
+                 {"version https://git-lfs", "a Git LFS pointer to the real file"},
+                 {"<!DOCTYPE", "a web page"},
+                 {"<html", "a web page"}};
+    char first[32] = {0};
+    FILE *file = is_file(path) ? fopen(path, "rb") : NULL; /* a pipe would block */
+    size_t n = file ? fread(first, 1, sizeof first, file) : 0;
+    if (file)
+        fclose(file);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (n >= strlen(known[i].magic) && !memcmp(first, known[i].magic, strlen(known[i].magic)))
+            return known[i].what;
+    return NULL;
 }
 
 static sd_status open_single(sd_checkpoint *c, sd_error *err) {
@@ -186,6 +220,9 @@ static sd_status open_single(sd_checkpoint *c, sd_error *err) {
          "conditioner.embedders.0.model.", SD_SPELLING_OPENCLIP},
     };
     sd_status status = sd_safetensors_open(c->path, &c->files[0], err);
+    const char *foreign = status == SD_E_FORMAT ? foreign_format(c->path) : NULL;
+    if (foreign)
+        return sd_fail(err, SD_E_FORMAT, "%s: expected a safetensors file, found %s", c->path, foreign);
     if (status)
         return status;
     c->file_count = 1;
@@ -193,11 +230,6 @@ static sd_status open_single(sd_checkpoint *c, sd_error *err) {
         if (!c->part[places[i].part].file && has(c->files[0], places[i].probe))
             set_part(c, places[i].part, c->files[0], places[i].spelling, places[i].prefix, c->path);
     return c->part[SD_PART_UNET].file ? SD_OK : not_a_model(c, c->files[0], err);
-}
-
-static bool is_file(const char *path) {
-    struct stat st;
-    return !stat(path, &st) && S_ISREG(st.st_mode);
 }
 
 static char *joined(sd_checkpoint *c, const char *sub, const char *file) {
@@ -258,6 +290,7 @@ static sd_status open_part(sd_checkpoint *c, sd_part part, const char *sub, cons
         return sd_fail(err, SD_E_MEMORY, "out of memory");
     if (!required && !is_file(config))
         return SD_OK;
+    c->part[part].config_path = config;
     sd_status status = read_text(c, sub, "config.json", &c->part[part].config, err);
     if (!status && !c->part[part].config)
         status = sd_fail(err, SD_E_NOT_FOUND, "%s: expected the file %s/config.json, which is not there",

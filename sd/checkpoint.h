@@ -31,6 +31,7 @@ struct sd_checkpoint_part {
     sd_safetensors *file; /* owned by the checkpoint */
     char *label;          /* path, for messages */
     char *config;         /* text of config.json, NULL in single files */
+    char *config_path;    /* for messages, NULL in single files */
     struct sd_weight_source source;
 };
 

@@ -102,9 +102,9 @@ static void describe_networks(cJSON *json, sd_checkpoint *c) {
     for (int i = 0; i < SD_PARTS; i++)
         if (c->part[i].file)
             cJSON_AddItemToArray(parts, cJSON_CreateString(names[i]));
-    sd_status status =
-        unet->config ? sd_unet_config_parse(&c->unet, unet->config, strlen(unet->config), unet->label, NULL)
-                     : sd_unet_detect(&c->unet, &unet->source, NULL);
+    sd_status status = unet->config ? sd_unet_config_parse(&c->unet, unet->config, strlen(unet->config),
+                                                           unet->config_path, NULL)
+                                    : sd_unet_detect(&c->unet, &unet->source, NULL);
     if (status)
         return;
     const char *family = c->unet.add_dim           ? (c->part[SD_PART_TEXT].file ? "SDXL" : "SDXL refiner")

@@ -21,7 +21,7 @@ static const struct sd_family *family_of(const sd_model *m) {
 
 static sd_status configure_unet(sd_checkpoint *c, sd_error *err) {
     const struct sd_checkpoint_part *p = &c->part[SD_PART_UNET];
-    return p->config ? sd_unet_config_parse(&c->unet, p->config, strlen(p->config), p->label, err)
+    return p->config ? sd_unet_config_parse(&c->unet, p->config, strlen(p->config), p->config_path, err)
                      : sd_unet_detect(&c->unet, &p->source, err);
 }
 
@@ -29,20 +29,24 @@ static sd_status configure_vae(sd_checkpoint *c, sd_error *err) {
     const struct sd_checkpoint_part *p = &c->part[SD_PART_VAE];
     if (!p->file)
         return sd_fail(err, SD_E_NOT_FOUND, "%s: the file holds no VAE (first_stage_model...)", c->path);
-    return p->config ? sd_vae_config_parse(&c->vae, p->config, strlen(p->config), p->label, err)
+    return p->config ? sd_vae_config_parse(&c->vae, p->config, strlen(p->config), p->config_path, err)
                      : sd_vae_detect(&c->vae, &p->source, err);
 }
 
 static sd_status load_tokenizer(sd_checkpoint *c, int which, sd_tokenizer **out, sd_error *err) {
     const sd_bytes *vocabulary = &c->vocabulary[which], *merges = &c->merges[which];
-    if (!vocabulary->data || !merges->data)
+    const char *folder = which ? "tokenizer_2" : "tokenizer";
+    if (!vocabulary->data && !merges->data)
         return sd_tokenizer_create_builtin(out, err);
+    if (!vocabulary->data || !merges->data)
+        return sd_fail(err, SD_E_NOT_FOUND, "%s/%s: expected vocab.json and merges.txt, found only %s",
+                       c->path, folder, merges->data ? "merges.txt" : "vocab.json");
     sd_error cause = {0};
     sd_status status =
         sd_tokenizer_create(out, vocabulary->data, vocabulary->size, merges->data, merges->size, &cause);
-    return status ? sd_fail(err, status, "%s/%s/%.900s", c->path, which ? "tokenizer_2" : "tokenizer",
-                            cause.message)
-                  : SD_OK;
+    if (status == SD_E_MEMORY)
+        return sd_fail(err, status, "%s", cause.message);
+    return status ? sd_fail(err, status, "%s/%s/%.900s", c->path, folder, cause.message) : SD_OK;
 }
 
 static sd_status load_text(sd_model *m, int which, sd_error *err) {
@@ -50,15 +54,16 @@ static sd_status load_text(sd_model *m, int which, sd_error *err) {
     struct sd_text_part *text = &m->text[which];
     if (!p->file)
         return SD_OK;
-    sd_status status = p->config
-                           ? sd_text_config_parse(&text->config, p->config, strlen(p->config), p->label, err)
-                           : sd_text_detect(&text->config, &p->source, err);
+    sd_status status =
+        p->config ? sd_text_config_parse(&text->config, p->config, strlen(p->config), p->config_path, err)
+                  : sd_text_detect(&text->config, &p->source, err);
     if (status || (status = load_tokenizer(m->files, which, &text->tokenizer, err)))
         return status;
     if (sd_tokenizer_entries(text->tokenizer) > text->config.vocabulary)
-        return sd_fail(err, SD_E_FORMAT,
-                       "%s: the tokenizer has %u entries, but the text encoder's table has %u rows", p->label,
-                       sd_tokenizer_entries(text->tokenizer), text->config.vocabulary);
+        return sd_fail(
+            err, SD_E_FORMAT, "%s: the %s has %u entries, but the text encoder's table has %u rows", p->label,
+            m->files->vocabulary[which].data ? "tokenizer" : "usual tokenizer, for want of the model's own,",
+            sd_tokenizer_entries(text->tokenizer), text->config.vocabulary);
     /* OpenCLIP pads with token 0, CLIP-L with the end of text. */
     text->pad = text->config.act == SD_ACT_GELU ? 0 : sd_tokenizer_end(text->tokenizer);
     if ((status = sd_weights_create(&text->weights, err)))
@@ -107,63 +112,96 @@ sd_status sd_model_need_encoder(sd_model *m, sd_error *err) {
     return status;
 }
 
-static const char *text_field(const cJSON *json, const char *field) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, field);
-    return cJSON_IsString(item) ? item->valuestring : NULL;
+enum { training_steps = 1000 };
+
+/* One field of scheduler_config.json; false after the first error. An absent field or null leaves *out. */
+struct scheduler_reader {
+    const cJSON *json;
+    const char *folder;
+    sd_status status;
+    sd_error *err;
+};
+
+static const cJSON *scheduler_item(const struct scheduler_reader *r, const char *field) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(r->json, field);
+    return cJSON_IsNull(item) ? NULL : item;
 }
 
-static double number_field(const cJSON *json, const char *field, double otherwise) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, field);
-    return cJSON_IsNumber(item) ? item->valuedouble : otherwise;
+static void scheduler_refuse(struct scheduler_reader *r, const char *field, const char *expected) {
+    if (r->status)
+        return;
+    char *found = cJSON_PrintUnformatted(scheduler_item(r, field));
+    r->status =
+        sd_fail(r->err, SD_E_UNSUPPORTED, "%s/scheduler/scheduler_config.json: %s: expected %s, found %.60s",
+                r->folder, field, expected, found ? found : "something else");
+    free(found);
 }
 
-static sd_status set_prediction(sd_model *m, const char *name, const char *from, sd_error *err) {
-    if (!strcmp(name, "epsilon"))
-        m->prediction = SD_PREDICT_EPSILON;
-    else if (!strcmp(name, "v") || !strcmp(name, "v_prediction"))
-        m->prediction = SD_PREDICT_V;
-    else if (!strcmp(name, "sample"))
-        m->prediction = SD_PREDICT_SAMPLE;
-    else
-        return sd_fail(err, SD_E_ARGUMENT, "%s: prediction: expected epsilon, v or sample, found '%s'", from,
-                       name);
-    return SD_OK;
+static void scheduler_number(struct scheduler_reader *r, const char *field, double *out) {
+    const cJSON *item = scheduler_item(r, field);
+    if (item && !cJSON_IsNumber(item))
+        scheduler_refuse(r, field, "a number");
+    else if (item)
+        *out = item->valuedouble;
+}
+
+/* Index of the field's text in `names`, which ends in NULL; `otherwise` when the field is absent. */
+static int scheduler_choice(struct scheduler_reader *r, const char *field, const char *const *names,
+                            const char *expected, int otherwise) {
+    const cJSON *item = scheduler_item(r, field);
+    for (int i = 0; item && names[i]; i++)
+        if (cJSON_IsString(item) && !strcmp(item->valuestring, names[i]))
+            return i;
+    if (item)
+        scheduler_refuse(r, field, expected);
+    return otherwise;
+}
+
+static sd_prediction prediction_named(const char *name) {
+    return !strcmp(name, "v")        ? SD_PREDICT_V
+           : !strcmp(name, "sample") ? SD_PREDICT_SAMPLE
+                                     : SD_PREDICT_EPSILON;
 }
 
 /* Noise model and habits from the folder's scheduler file, else the family's. */
 static sd_status configure_noise(sd_model *m, const char *prediction, sd_error *err) {
+    static const char *const predictions[] = {"epsilon", "v_prediction", "sample", NULL};
+    static const sd_prediction meant[] = {SD_PREDICT_EPSILON, SD_PREDICT_V, SD_PREDICT_SAMPLE};
+    static const char *const betas[] = {"linear", "scaled_linear", NULL};
+    static const char *const spacings[] = {"leading", "trailing", "linspace", NULL};
     cJSON *json = m->files->scheduler ? cJSON_Parse(m->files->scheduler) : NULL;
-    const char *type = text_field(json, "prediction_type"), *betas = text_field(json, "beta_schedule"),
-               *spacing = text_field(json, "timestep_spacing");
-    const sd_discrete_params params = {
-        .betas = betas && !strcmp(betas, "linear") ? SD_BETAS_LINEAR : SD_BETAS_SCALED_LINEAR,
-        .start = number_field(json, "beta_start", 0),
-        .end = number_field(json, "beta_end", 0),
-        .zero_terminal_snr = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "rescale_betas_zero_snr")),
-    };
-    sd_status status = SD_OK;
-    if (m->files->scheduler && !json)
-        status = sd_fail(err, SD_E_FORMAT, "%s/scheduler/scheduler_config.json: expected a JSON object",
-                         m->files->path);
-    if (!status && betas && strcmp(betas, "linear") && strcmp(betas, "scaled_linear"))
-        status = sd_fail(
-            err, SD_E_UNSUPPORTED,
-            "%s/scheduler/scheduler_config.json: beta_schedule: expected linear or scaled_linear, found '%s'",
-            m->files->path, betas);
-    if (!status)
-        status = set_prediction(m,
-                                prediction ? prediction
-                                : type     ? type
-                                           : m->family->prediction,
-                                m->files->path, err);
-    if (!status)
-        status = sd_discrete_init(&m->noise, &params, err);
-    if (spacing && !strcmp(spacing, "leading"))
-        m->default_schedule = "leading";
-    else if (spacing && !strcmp(spacing, "trailing"))
-        m->default_schedule = "trailing";
+    struct scheduler_reader r = {json, m->files->path, SD_OK, err};
+    sd_discrete_params params = {0};
+    double steps = training_steps;
+    if (prediction && strcmp(prediction, "epsilon") && strcmp(prediction, "v") &&
+        strcmp(prediction, "sample"))
+        r.status =
+            sd_fail(err, SD_E_ARGUMENT, "prediction: expected epsilon, v or sample, found '%s'", prediction);
+    else if (m->files->scheduler && !cJSON_IsObject(json))
+        r.status = sd_fail(err, SD_E_FORMAT, "%s/scheduler/scheduler_config.json: expected a JSON object",
+                           m->files->path);
+    m->prediction = prediction_named(prediction ? prediction : m->family->prediction);
+    int type = scheduler_choice(&r, "prediction_type", predictions, "epsilon, v_prediction or sample", -1);
+    if (!prediction && type >= 0)
+        m->prediction = meant[type];
+    params.betas = scheduler_choice(&r, "beta_schedule", betas, "linear or scaled_linear", 1)
+                       ? SD_BETAS_SCALED_LINEAR
+                       : SD_BETAS_LINEAR;
+    int spacing = scheduler_choice(&r, "timestep_spacing", spacings, "leading, trailing or linspace", 2);
+    m->default_schedule = spacing < 2 ? spacings[spacing] : NULL;
+    scheduler_number(&r, "beta_start", &params.start);
+    scheduler_number(&r, "beta_end", &params.end);
+    scheduler_number(&r, "num_train_timesteps", &steps);
+    if (steps != training_steps)
+        scheduler_refuse(&r, "num_train_timesteps", "1000");
+    if (scheduler_item(&r, "trained_betas"))
+        scheduler_refuse(&r, "trained_betas", "null");
+    params.zero_terminal_snr = cJSON_IsTrue(scheduler_item(&r, "rescale_betas_zero_snr"));
+    sd_error cause = {0};
+    if (!r.status && (r.status = sd_discrete_init(&m->noise, &params, &cause)))
+        sd_fail(err, r.status, "%s/scheduler/scheduler_config.json: %.900s", m->files->path, cause.message);
     cJSON_Delete(json);
-    return status;
+    return r.status;
 }
 
 static void choose_precision(sd_model *m, sd_precision wanted) {
@@ -197,11 +235,19 @@ static sd_status check_widths(const sd_model *m, sd_error *err) {
     if (width != m->files->unet.context)
         return sd_fail(err, SD_E_FORMAT, "%s: the UNet reads text of width %u, but the text encoder gives %u",
                        m->files->path, m->files->unet.context, width);
-    if (m->files->unet.in_channels != m->files->vae.latent_channels)
-        return sd_fail(
-            err, SD_E_UNSUPPORTED,
-            "%s: a UNet with %u input channels (inpainting or pix2pix) is not supported yet; expected %u",
-            m->files->path, m->files->unet.in_channels, m->files->vae.latent_channels);
+    uint32_t reads = m->files->unet.in_channels, latent = m->files->vae.latent_channels;
+    if (reads > latent)
+        return sd_fail(err, SD_E_UNSUPPORTED,
+                       "%s: expected a UNet with %u input channels, found %u, as for inpainting, depth or "
+                       "pix2pix, which this version cannot do",
+                       m->files->path, latent, reads);
+    if (reads < latent || m->files->unet.out_channels != latent)
+        return sd_fail(err, SD_E_FORMAT,
+                       "%s: the UNet reads %u channels and gives %u, but the VAE's latents have %u",
+                       m->files->path, reads, m->files->unet.out_channels, latent);
+    if (m->files->vae.levels != 4 || m->files->vae.image_channels != 3)
+        return sd_fail(err, SD_E_UNSUPPORTED, "%s: expected a VAE of 4 levels and 3 colours, found %u and %u",
+                       m->files->path, m->files->vae.levels, m->files->vae.image_channels);
     return SD_OK;
 }
 

@@ -108,7 +108,7 @@ static sd_status set_number(const sd_option *o, const char *value, void *field, 
         return sd_fail(err, SD_E_ARGUMENT, "%s: expected a %s, found '%s'", o->name,
                        whole ? "whole number" : "number", value);
     if (number < o->low || number > o->high)
-        return sd_fail(err, SD_E_ARGUMENT, "%s: expected %.15g to %.15g, found %s", o->name, o->low, o->high,
+        return sd_fail(err, SD_E_ARGUMENT, "%s: expected %.16g to %.16g, found %s", o->name, o->low, o->high,
                        value);
     bool pixels = !strcmp(o->name, "width") || !strcmp(o->name, "height");
     if (pixels && fmod(number, 8) != 0)

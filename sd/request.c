@@ -9,7 +9,7 @@
 static sd_status check_range(const char *name, double value, sd_error *err) {
     const sd_option *o = sd_option_find(name);
     if (!(value >= o->low && value <= o->high))
-        return sd_fail(err, SD_E_ARGUMENT, "%s: expected %.15g to %.15g, found %g", name, o->low, o->high,
+        return sd_fail(err, SD_E_ARGUMENT, "%s: expected %.16g to %.16g, found %g", name, o->low, o->high,
                        value);
     return SD_OK;
 }

@@ -23,16 +23,17 @@ static sd_status open_regular(const char *path, uint64_t limit, int *fd, uint64_
         if (errno == ENOENT || errno == ENOTDIR)
             return sd_fail(err, SD_E_NOT_FOUND, "%s: no such file", path);
         if (errno == EACCES || errno == EPERM)
-            return sd_fail(err, SD_E_IO, "%s: no permission to read this file", path);
+            return sd_fail(err, SD_E_ARGUMENT, "%s: no permission to read this file", path);
         return sd_fail(err, SD_E_IO, "%s: cannot be opened: %s", path, strerror(errno));
     }
     sd_status status = SD_OK;
     if (fstat(*fd, &st) != 0)
         status = sd_fail(err, SD_E_IO, "%s: cannot be examined: %s", path, strerror(errno));
     else if (S_ISDIR(st.st_mode))
-        status = sd_fail(err, SD_E_IO, "%s: expected a file, found a folder", path);
+        status = sd_fail(err, SD_E_FORMAT, "%s: expected a file, found a folder", path);
     else if (!S_ISREG(st.st_mode))
-        status = sd_fail(err, SD_E_IO, "%s: expected a regular file, found a device, pipe or socket", path);
+        status =
+            sd_fail(err, SD_E_FORMAT, "%s: expected a regular file, found a device, pipe or socket", path);
     else if (limit && (uint64_t)st.st_size > limit)
         status = sd_fail(err, SD_E_FORMAT, "%s: expected at most %" PRIu64 " bytes, found %" PRIu64, path,
                          limit, (uint64_t)st.st_size);

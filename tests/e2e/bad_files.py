@@ -75,9 +75,9 @@ def twice():
 SINGLE = [
     ("empty", lambda: b"", "is empty"),
     ("short", lambda: b"\x10\0\0\0", "found only 4 bytes"),
-    ("picture", lambda: b"\x89PNG\r\n\x1a\n" + b"\0" * 100, "header"),
+    ("picture", lambda: b"\x89PNG\r\n\x1a\n" + b"\0" * 100, "found a PNG picture"),
     ("text", lambda: b"this is not a model at all, just a text\n" * 10, "header"),
-    ("zip", lambda: b"PK\x03\x04" + b"\0" * 200, "header"),
+    ("zip", lambda: b"PK\x03\x04" + b"\0" * 200, "found a PyTorch checkpoint"),
     ("cut_in_header", lambda: GOOD.read_bytes()[:500], "cut short"),
     ("cut_in_data", lambda: GOOD.read_bytes()[:-1000], "data"),
     ("longer", lambda: GOOD.read_bytes() + b"\0" * 64, "data"),
