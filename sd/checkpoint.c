@@ -183,7 +183,7 @@ static const char *foreign_format(const char *path) {
                  {"PK\x03\x04", "a PyTorch checkpoint or ZIP archive"},
                  {"\x80\x02", "a Python pickle"},
                  {"GGUF", "a GGUF file"},
-                 {"version https://git-lfs", "a Git LFS pointer to the real file"},
+                 {"version ", "a Git LFS pointer to the real file"},
                  {"<!DOCTYPE", "a web page"},
                  {"<html", "a web page"}};
     char first[32] = {0};

@@ -307,7 +307,7 @@ def file_rows(t):
     t.model("text.safetensors", b"This is a text, not a model.\n" * 9,
             ": expected a safetensors header of at most 100000000 bytes, found 2338328219631577172")
     t.model("picture.safetensors", png(64, 64), ": expected a safetensors file, found a PNG picture")
-    t.model("lfs.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n",
+    t.model("lfs.safetensors", b"version 1 of git-lfs\noid sha256:00\nsize 9\n",
             ": expected a safetensors file, found a Git LFS pointer to the real file")
     t.model("model.gguf", b"GGUF" + bytes(100), ": expected a safetensors file, found a GGUF file")
     t.model("model.ckpt", b"PK\x03\x04" + bytes(100),

@@ -199,7 +199,8 @@ static void wrong_files_are_explained(void **state) {
     assert_open_fails(folder, SD_E_FORMAT, "expected a file, found a folder");
     assert_open_fails("/dev/null", SD_E_FORMAT, "expected a regular file, found a device, pipe or socket");
     assert_int_equal(mkfifo(in_folder("pipe"), 0600), 0);
-    assert_open_fails(in_folder("pipe"), SD_E_FORMAT, "expected a regular file, found a device, pipe or socket");
+    assert_open_fails(in_folder("pipe"), SD_E_FORMAT,
+                      "expected a regular file, found a device, pipe or socket");
     write_text(in_folder("empty"), "");
     assert_open_fails(in_folder("empty"), SD_E_FORMAT, "the file is empty");
     assert_open_fails(in_folder("empty/below"), SD_E_NOT_FOUND, "no such file");
