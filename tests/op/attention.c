@@ -22,8 +22,11 @@ static void check(void **state, sd_dtype act, bool gpu, const struct shape *s, u
     optest *t = optest_begin(state, act);
     sd_graph *g = optest_graph(t);
     optest_seed(t, seed);
-    if (gpu)
+    if (gpu) {
         g->info.kind = SD_VK_DISCRETE;
+        if (seed % 2)
+            g->info.shared_memory = 16384; /* the least that Vulkan allows */
+    }
     uint32_t c = s->heads * s->size, queries = s->h * s->w, keys = s->packed ? queries : s->keys;
     uint32_t pitch = s->packed ? 3 * c : c;
     float *q, *k, *v;
@@ -96,7 +99,7 @@ static void test_random_shapes(void **state) {
     static const uint32_t sizes[] = {8, 16, 32, 40, 64, 80};
     optest *t = optest_begin(state, SD_F32);
     optest_seed(t, 7);
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < 8; i++) {
         struct shape s = {.images = optest_int(t, 1, 3),
                           .h = optest_int(t, 1, 9),
                           .w = optest_int(t, 1, 19),
@@ -165,7 +168,7 @@ static void test_extremes(void **state) {
     };
     for (size_t i = 0; i < sizeof extremes / sizeof *extremes; i++)
         for (int variant = 0; variant < 4; variant++)
-            for (int special = 0; special < 70; special += 23) /* the last key among them */
+            for (int special = 0; special < 70; special += 69) /* first and last key */
                 check_extreme(state, variant & 1 ? SD_F16 : SD_F32, variant & 2, special, &extremes[i]);
 }
 

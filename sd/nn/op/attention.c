@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { LONGEST_HEAD = 512, CPU_LANES = 16 };
+enum { CPU_LANES = 16 };
 
 static uint32_t tokens(const sd_tensor *t) {
     return t->h * t->w;
@@ -42,6 +42,12 @@ static struct sd_attention_push push_of(const sd_node *node, const sd_attention_
                                       .scale = scale * 1.44269504F};
 }
 
+/* A multiple of the power of two that all rows of the inputs are aligned to. */
+static uint64_t places(const sd_node *node, const struct sd_attention_push *push) {
+    const sd_tensor *const *in = (const sd_tensor *const *)node->in;
+    return push->q | push->k | push->v | stride(in[0]) | stride(in[1]) | stride(in[2]);
+}
+
 /* Query rows of a lane and keys of a tile: measured (docs/performance.md), bounded by what the driver
  * compiles in well under a second. */
 static void cpu_tile(uint32_t d, uint32_t lanes, uint32_t queries, uint32_t *rows, uint32_t *keys) {
@@ -66,9 +72,7 @@ static void record_cpu(const sd_node *node, const sd_attention_params *p, sd_emi
     uint32_t lanes = info->subgroup < CPU_LANES ? info->subgroup : CPU_LANES, rows = 1, keys = 1,
              d = head_size(node, p);
     cpu_tile(d, lanes, push.queries, &rows, &keys);
-    uint64_t places =
-        push.q | push.k | push.v | stride(node->in[0]) | stride(node->in[1]) | stride(node->in[2]);
-    bool wide = info->int64 && places % 8 == 0;
+    bool wide = info->int64 && places(node, &push) % 8 == 0;
     const uint32_t spec[] = {lanes, d, rows, keys, node->out->dtype == SD_F16, p->causal};
     sd_emit_dispatch(e, &(struct sd_dispatch){
                             .shader = wide ? &sd_shader_attention_cpu64 : &sd_shader_attention_cpu,
@@ -80,10 +84,57 @@ static void record_cpu(const sd_node *node, const sd_attention_params *p, sd_emi
                             .groups = {divide_up(push.queries, lanes * rows), p->heads * node->out->n, 1}});
 }
 
+struct gpu_tile {
+    uint32_t columns, threads, rows, keys; /* channels at a time; rows of a thread */
+};
+
+static uint32_t gpu_shared_bytes(const struct gpu_tile *t) {
+    uint32_t rows = t->threads / 8 * t->rows;
+    return 4 * ((rows + t->keys) * (t->columns + 4) + rows * (t->keys + 4) + rows * 9);
+}
+
+/* The largest tile within the device's shared memory (half of 64 KiB at most, so that two workgroups share a
+ * compute unit) whose results stay in registers. */
+static struct gpu_tile gpu_tile(uint32_t d, const struct sd_vk_info *info) {
+    uint32_t most = info->shared_memory < 32768 ? info->shared_memory : 32768;
+    struct gpu_tile t = {.columns = d > 160 ? 64 : d > 80 && d % 16 == 0 ? d / 2 : d};
+    for (t.rows = d <= 96 ? 4 : d <= 192 ? 2 : 1; t.rows; t.rows /= 2)
+        for (t.keys = 32; t.keys >= 8; t.keys /= 2)
+            for (t.threads = 128; t.threads >= 64; t.threads /= 2)
+                if (gpu_shared_bytes(&t) <= most && t.threads <= info->max_invocations)
+                    return t;
+    return (struct gpu_tile){t.columns, 64, 1, 8};
+}
+
+static void record_gpu(const sd_node *node, const sd_attention_params *p, sd_emit *e) {
+    const struct sd_attention_push push = push_of(node, p, e);
+    uint32_t d = head_size(node, p);
+    struct gpu_tile t = gpu_tile(d, sd_emit_info(e));
+    const uint32_t spec[] = {t.threads,
+                             d,
+                             t.rows,
+                             t.keys,
+                             node->out->dtype == SD_F16,
+                             p->causal,
+                             t.columns,
+                             places(node, &push) % 16 == 0};
+    sd_emit_dispatch(e, &(struct sd_dispatch){.shader = &sd_shader_attention_gpu,
+                                              .spec = spec,
+                                              .spec_count = sizeof spec / sizeof *spec,
+                                              .push = &push,
+                                              .push_bytes = sizeof push,
+                                              .groups = {divide_up(push.queries, t.threads / 8 * t.rows),
+                                                         p->heads * node->out->n, 1}});
+}
+
 static void record(const sd_node *node, sd_emit *e) {
+    const struct sd_vk_info *info = sd_emit_info(e);
     sd_attention_params p;
     memcpy(&p, node->params, sizeof p);
-    record_cpu(node, &p, e);
+    if (info->kind == SD_VK_CPU && info->subgroup_basic)
+        record_cpu(node, &p, e);
+    else
+        record_gpu(node, &p, e);
 }
 
 static void cost(const sd_node *node, struct sd_cost *cost) {
@@ -94,6 +145,11 @@ static void cost(const sd_node *node, struct sd_cost *cost) {
 }
 
 static const struct sd_op attention = {"attention", record, cost};
+
+/* What the GPU kernel's chunks can divide. */
+static bool known_size(uint32_t d) {
+    return d && (d <= 160 ? d % 8 == 0 : d % 64 == 0 && d <= 512);
+}
 
 static bool fits(const sd_tensor *t) {
     return (uint64_t)sd_tensor_rows(t) * t->pitch < UINT64_C(1) << 31;
@@ -106,11 +162,11 @@ sd_tensor *sd_attention(sd_graph *g, sd_tensor *q, sd_tensor *k, sd_tensor *v,
         return NULL;
     q = in[0], k = in[1], v = in[2];
     uint32_t heads = params->heads;
-    if (!heads || q->c % heads || q->c / heads % 8 || q->c / heads > LONGEST_HEAD)
-        return sd_graph_fail(
-            g, SD_E_UNSUPPORTED,
-            "attention: expected heads of 8, 16, ... %d channels, found %u channels in %u heads",
-            LONGEST_HEAD, q->c, heads);
+    if (!heads || q->c % heads || !known_size(q->c / heads))
+        return sd_graph_fail(g, SD_E_UNSUPPORTED,
+                             "attention: expected heads of 8, 16, ... 160 or 192, 256, ... 512 channels, "
+                             "found %u channels in %u heads",
+                             q->c, heads);
     if (k->c != q->c || v->c != q->c || k->n != q->n || v->n != q->n || tokens(k) != tokens(v))
         return sd_graph_fail(g, SD_E_INTERNAL,
                              "attention: expected keys and values of [%u,tokens,%u], found [%u,%u,%u] and "
