@@ -27,8 +27,12 @@ static uint32_t columns_a_lane(uint32_t subgroup, uint32_t n) {
     return best;
 }
 
+bool sd_gemm_for_cpu(const struct sd_vk_info *info) {
+    return info->kind == SD_VK_CPU && info->vendor == 0x10005 && info->subgroup <= 16;
+}
+
 struct sd_gemm_layout sd_gemm_layout(const struct sd_vk_info *info, const sd_weight *w) {
-    bool cpu = info->kind == SD_VK_CPU, upsample = w->form == SD_WEIGHT_UPSAMPLE;
+    bool cpu = sd_gemm_for_cpu(info), upsample = w->form == SD_WEIGHT_UPSAMPLE;
     struct sd_gemm_layout l = {.tile = cpu ? columns_a_lane(info->subgroup, w->n) * info->subgroup : 64,
                                .step = cpu ? info->subgroup : 16,
                                .taps = upsample ? 4 : w->kh * w->kw,

@@ -15,6 +15,11 @@ struct sd_gemm_layout {
     uint64_t words; /* 32-bit words of one phase */
 };
 
+/* Whether the kernels for CPUs are used: on Mesa's llvmpipe (VK_VENDOR_ID_MESA) with subgroups of up to 16.
+ * Its subgroupShuffle gives NaN with 32 lanes and more, and SwiftShader takes minutes to compile kernels that
+ * are unrolled this far. */
+bool sd_gemm_for_cpu(const struct sd_vk_info *info);
+
 /* Depends on nothing but the device description and the weight's shape and dtype. */
 struct sd_gemm_layout sd_gemm_layout(const struct sd_vk_info *info, const sd_weight *weight);
 

@@ -33,7 +33,7 @@ static const struct {
 
 static struct kernel choose(const struct sd_vk_info *info, uint32_t tile, uint32_t rows) {
     struct kernel k = {&sd_shader_gemm_gpu, gpu_rows};
-    for (size_t i = 0; info->kind == SD_VK_CPU && i < sizeof cpu_kernels / sizeof *cpu_kernels; i++)
+    for (size_t i = 0; sd_gemm_for_cpu(info) && i < sizeof cpu_kernels / sizeof *cpu_kernels; i++)
         if (cpu_kernels[i].columns * info->subgroup == tile)
             k = rows <= few_rows ? cpu_kernels[i].few : cpu_kernels[i].many;
     return k;
@@ -96,7 +96,7 @@ static void record(const sd_node *node, sd_emit *e) {
     struct sd_gemm_layout l = sd_gemm_layout(info, node->weight[0]);
     fill_push(node, e, &q, l.c_padded, &push);
     const uint32_t spec[GEMM_SPECS] = {
-        [GEMM_LANES] = info->kind == SD_VK_CPU ? info->subgroup : gpu_lanes,
+        [GEMM_LANES] = sd_gemm_for_cpu(info) ? info->subgroup : gpu_lanes,
         [GEMM_A_HALF] = first_part(x)->dtype == SD_F16,
         [GEMM_W_HALF] = node->weight[0]->dtype == SD_F16,
         [GEMM_CONCAT] = x->parts[1] != NULL,
@@ -108,7 +108,7 @@ static void record(const sd_node *node, sd_emit *e) {
     sd_emit_dispatch(e, &(struct sd_dispatch){.shader = kernel.shader,
                                               .spec = spec,
                                               .spec_count = GEMM_SPECS,
-                                              .subgroup = info->kind == SD_VK_CPU ? info->subgroup : 0,
+                                              .subgroup = sd_gemm_for_cpu(info) ? info->subgroup : 0,
                                               .push = &push,
                                               .push_bytes = sizeof push,
                                               .groups = {l.tiles, y, sd_ceil_div(row_tiles, y) * l.phases}});
