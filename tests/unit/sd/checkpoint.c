@@ -205,9 +205,8 @@ static void other_families_are_named(void **state) {
                    ": this is a Flux model; supported are SD 1, SD 2 and SDXL");
     refused_tensor("clip_txt_mapper.weight",
                    ": this is a Stable Cascade model; supported are SD 1, SD 2 and SDXL");
-    refused_tensor("something.weight",
-                   ": not a Stable Diffusion model: expected tensors named model.diffusion_model..., found 1 "
-                   "others (first: something.weight)");
+    refused_tensor("something.weight", ": not a Stable Diffusion model: expected tensors named "
+                                       "model.diffusion_model..., found something.weight");
 }
 
 static void loras_are_named(void **state) {
