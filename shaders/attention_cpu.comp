@@ -1,3 +1,3 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-#include "shaders/attention_cpu.h"
+#include "shaders/attention_cpu.glsl"
