@@ -54,7 +54,7 @@ function(sdvk_shaders folder)
     add_custom_command(
       OUTPUT ${out}/${name}.c
       COMMAND ${CMAKE_COMMAND} -E make_directory ${out}
-      COMMAND ${GLSLC} -O --target-env=vulkan1.2 -Werror -MD -MF ${out}/${name}.d -I ${CMAKE_CURRENT_SOURCE_DIR}
+      COMMAND ${GLSLC} -O --target-env=vulkan1.2 -Werror -MD -MF ${out}/${name}.d -MT ${out}/${name}.c -I ${CMAKE_CURRENT_SOURCE_DIR}
               -o ${out}/${name}.spv ${source}
       COMMAND ${SPIRV_VAL} --target-env vulkan1.2 ${out}/${name}.spv
       COMMAND ${CMAKE_COMMAND} -DSPV=${out}/${name}.spv -DNAME=${name} -DOUT=${out}/${name}.c

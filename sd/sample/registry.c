@@ -80,7 +80,8 @@ sd_status sd_sampler_find(const char *text, const sd_sampler **sampler, const sd
             return sd_fail(err, SD_E_NOT_FOUND, "unknown sampler '%s'; did you mean '%s'?", text, near);
         return sd_fail(err, SD_E_NOT_FOUND, "unknown sampler '%s'", text);
     }
-    *sampler = found;
+    if (sampler)
+        *sampler = found;
     if (schedule)
         *schedule = implied ? implied : sd_schedule_find(found->schedule);
     return SD_OK;

@@ -64,8 +64,8 @@ typedef struct sd_sampler {
 const sd_sampler *sd_samplers(uint32_t *count);
 
 /* By name, alias or A1111 label; case, spaces, '_' and '-' do not matter. A label may end in the name of a
- * schedule ("DPM++ 2M Karras"): *schedule is then that schedule, else the sampler's default. `schedule` may
- * be NULL. SD_E_NOT_FOUND says which name was probably meant. */
+ * schedule ("DPM++ 2M Karras"): *schedule is then that schedule, else the sampler's default. `sampler` and
+ * `schedule` may be NULL. SD_E_NOT_FOUND says which name was probably meant. */
 sd_status sd_sampler_find(const char *text, const sd_sampler **sampler, const sd_schedule **schedule,
                           sd_error *err);
 

@@ -1,6 +1,8 @@
 """Every command in the README and the guides runs; every program in them compiles; every link leads somewhere."""
 import os
 import re
+import shutil
+import tempfile
 import unittest
 
 import program
@@ -27,8 +29,10 @@ class Documents(program.Case):
         for name in ("samples", "docs"):
             (self.folder / name).symlink_to(ROOT / name)
         (self.folder / "build").symlink_to(BUILD)
-        prefix = self.folder / "installed"
-        return {"PATH": f"{BUILD}:{os.environ['PATH']}", "PREFIX": str(prefix),
+        # Without blanks, which a shell would split in the output of pkg-config.
+        prefix = tempfile.mkdtemp(prefix="sdvk")
+        self.addCleanup(shutil.rmtree, prefix)
+        return {"PATH": f"{BUILD}:{os.environ['PATH']}", "PREFIX": prefix,
                 "PKG_CONFIG_PATH": f"{prefix}/lib/pkgconfig:{prefix}/lib/x86_64-linux-gnu/pkgconfig"}
 
     def test_commands(self):
