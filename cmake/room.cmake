@@ -45,6 +45,9 @@ endfunction()
 # `extern const struct sd_shader sd_shader_NAME`.
 function(sdvk_shaders folder)
   file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.comp)
+  # Every shader depends on all of these: glslc writes no dependency files that hold in folders with blanks.
+  file(GLOB included CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.glsl
+       ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.h)
   set(out ${CMAKE_CURRENT_BINARY_DIR}/generated/shaders)
   set(header "/* Generated from the shader files. */\n#ifndef SD_SHADERS_H\n#define SD_SHADERS_H\n#include \"shaders/shader.h\"\n")
   set(objects)
@@ -54,13 +57,12 @@ function(sdvk_shaders folder)
     add_custom_command(
       OUTPUT ${out}/${name}.c
       COMMAND ${CMAKE_COMMAND} -E make_directory ${out}
-      COMMAND ${GLSLC} -O --target-env=vulkan1.2 -Werror -MD -MF ${out}/${name}.d -MT ${out}/${name}.c -I ${CMAKE_CURRENT_SOURCE_DIR}
+      COMMAND ${GLSLC} -O --target-env=vulkan1.2 -Werror -I ${CMAKE_CURRENT_SOURCE_DIR}
               -o ${out}/${name}.spv ${source}
       COMMAND ${SPIRV_VAL} --target-env vulkan1.2 ${out}/${name}.spv
       COMMAND ${CMAKE_COMMAND} -DSPV=${out}/${name}.spv -DNAME=${name} -DOUT=${out}/${name}.c
               -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/embed_spirv.cmake
-      DEPENDS ${source} ${CMAKE_CURRENT_SOURCE_DIR}/cmake/embed_spirv.cmake
-      DEPFILE ${out}/${name}.d
+      DEPENDS ${source} ${included} ${CMAKE_CURRENT_SOURCE_DIR}/cmake/embed_spirv.cmake
       COMMENT "Shader ${name}" VERBATIM)
     list(APPEND objects ${out}/${name}.c)
   endforeach()
