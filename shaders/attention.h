@@ -8,7 +8,9 @@
 #define ATTENTION_ADDRESS(type) uint64_t
 #define ATTENTION_UINT uint32_t
 #else
+#ifndef ATTENTION_ADDRESS
 #define ATTENTION_ADDRESS(type) type
+#endif
 #define ATTENTION_UINT uint
 #endif
 

@@ -6,6 +6,7 @@
  * eighth group of channels. Heads wider than DC channels pass through shared memory DC at a time. */
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
+#extension GL_EXT_buffer_reference_uvec2 : require
 #extension GL_EXT_control_flow_attributes : require
 
 layout(local_size_x_id = 0) in;
@@ -22,6 +23,8 @@ layout(buffer_reference, std430, buffer_reference_align = 4) readonly buffer Wor
 layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer Quads { uvec4 d[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) writeonly buffer Result { uint d[]; };
 
+/* SwiftShader cannot turn a reference to words into one to quads, but makes both from an address. */
+#define ATTENTION_ADDRESS(type) uvec2
 #include "shaders/attention.h"
 #include "shaders/half.glsl"
 layout(push_constant) uniform Push { sd_attention_push p; };
@@ -62,14 +65,14 @@ void put(uint at, uint word, float scale) {
 
 /* Channels of one chunk of tokens first..first+count, zeros beyond the last token, to tile[at..]. A thread asks
  * for AHEAD words or quads before it waits for them. */
-void load(Words from, uint base, uint pitch, uint first, uint count, uint tokens, uint at, float scale) {
+void load(uvec2 from, uint base, uint pitch, uint first, uint count, uint tokens, uint at, float scale) {
     const uint step = QUADS ? 4 : 1, line = DC / E / step;
     [[dont_unroll]] for (uint i0 = gl_LocalInvocationIndex; i0 < count * line; i0 += THREADS * AHEAD) {
         uvec4 quad[AHEAD];
         [[unroll]] for (uint n = 0; n < AHEAD; n++) {
             uint i = i0 + n * THREADS, token = first + i / line;
             uint index = base + min(token, tokens - 1) * pitch + i % line * step;
-            quad[n] = QUADS ? Quads(from).d[index / 4] : uvec4(from.d[index], 0, 0, 0);
+            quad[n] = QUADS ? Quads(from).d[index / 4] : uvec4(Words(from).d[index], 0, 0, 0);
             quad[n] = token < tokens ? quad[n] : uvec4(0);
         }
         [[unroll]] for (uint n = 0; n < AHEAD; n++) {
@@ -124,7 +127,7 @@ uint channel(uint x, uint i) {
     [[dont_unroll]] for (uint i = gl_LocalInvocationIndex; i < BR * (DC / E); i += THREADS) {              \
         uint row = row0 + i / (DC / E), word = i % (DC / E), from = i / (DC / E) * LINE + word * E;        \
         if (row < p.queries)                                                                               \
-            p.o.d[o_base + row * p.o_pitch + chunk * (DC / E) + word] =                                    \
+            Result(p.o).d[o_base + row * p.o_pitch + chunk * (DC / E) + word] =                                    \
                 HALF ? sd_pack_half(vec2(tile[from], tile[from + E - 1])) : floatBitsToUint(tile[from]);   \
     }
 
