@@ -196,10 +196,20 @@ static void nan_and_infinity_propagate(void **state) {
     optest_end(&t);
 }
 
+/* The kernels for GPUs need nothing that a CPU device lacks. Which kernel and layout are used depends on the device's
+ * description alone, so a changed description tests them anywhere. */
+static int open_as_gpu(void **state) {
+    int failed = optest_open(state);
+    if (!failed)
+        ((struct sd_vk_info *)sd_vk_info(*state))->kind = SD_VK_DISCRETE;
+    return failed;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_shapes_match_the_reference),
         cmocka_unit_test(nan_and_infinity_propagate),
     };
-    return cmocka_run_group_tests(tests, optest_open, optest_close);
+    int failed = cmocka_run_group_tests_name("as the device is", tests, optest_open, optest_close);
+    return failed + cmocka_run_group_tests_name("as a GPU", tests, open_as_gpu, optest_close);
 }
