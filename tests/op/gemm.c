@@ -196,8 +196,8 @@ static void nan_and_infinity_propagate(void **state) {
     optest_end(&t);
 }
 
-/* The kernels for GPUs need nothing that a CPU device lacks. Which kernel and layout are used depends on the device's
- * description alone, so a changed description tests them anywhere. */
+/* The kernels for GPUs need nothing that a CPU device lacks. Which kernel and layout are used depends on the
+ * device's description alone, so a changed description tests them anywhere. */
 static int open_as_gpu(void **state) {
     int failed = optest_open(state);
     if (!failed)
