@@ -55,7 +55,8 @@ need_packages gcc g++ libc6-dev cmake ninja-build pkg-config glslc spirv-tools l
 # build/ to a manifest from elsewhere; without one its tests fail.
 (need_packages chromium-common) || say "without chromium-common the tests on SwiftShader fail"
 jobs=$(nproc)
-export LSAN_OPTIONS="suppressions=$PWD/tests/leaks.supp:print_suppressions=0"
+# Quoted, because sanitizers end a value at a blank.
+export LSAN_OPTIONS="suppressions='$PWD/tests/leaks.supp':print_suppressions=0"
 export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_stack_use_after_return=1
 
 if (($#)); then
