@@ -16,7 +16,7 @@ struct sd_gemm_layout {
 };
 
 /* Whether the kernels for CPUs are used: on Mesa's llvmpipe (VK_VENDOR_ID_MESA) with subgroups of up to 16.
- * Its subgroupShuffle gives NaN with 32 lanes and more, and SwiftShader takes minutes to compile kernels that
+ * Beyond 16 it names more lanes than it runs, and SwiftShader takes minutes to compile kernels that
  * are unrolled this far. */
 bool sd_gemm_for_cpu(const struct sd_vk_info *info);
 
