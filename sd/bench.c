@@ -1,3 +1,4 @@
+#include "sd/base/clock.h"
 #include "sd/context.h"
 
 #include "clip/text_model.h"
@@ -8,7 +9,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* One network with its weights. */
 struct subject {
@@ -21,12 +21,6 @@ struct subject {
     struct sd_vae_encoder encoder;
     struct sd_stage stage;
 };
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static const struct sd_text_config *text_config(const char *family) {
     return !strncmp(family, "sdxl", 4)  ? &sd_text_openclip_bigg
@@ -146,15 +140,15 @@ static int by_size(const void *a, const void *b) {
 
 static sd_status measure(struct subject *s, const sd_bench_params *p, sd_bench_result *out, sd_error *err) {
     double times[100];
-    double began = now();
+    double began = sd_now();
     sd_status status = sd_exec_run(s->stage.exec, SD_RATE_PROMPT, err);
     if (!status)
         status = sd_exec_run(s->stage.exec, SD_RATE_STEP, err);
-    out->first_seconds = now() - began;
+    out->first_seconds = sd_now() - began;
     for (uint32_t i = 0; i < p->runs && !status; i++) {
-        began = now();
+        began = sd_now();
         status = sd_exec_run(s->stage.exec, SD_RATE_STEP, err);
-        times[i] = now() - began;
+        times[i] = sd_now() - began;
     }
     if (status)
         return status;
@@ -205,12 +199,12 @@ sd_status sd_bench_network(sd_context *context, const sd_bench_params *params, s
     if (!status && !(status = sd_weights_create(&s->weights, err)) && !(status = bind(s, &p, err)))
         status = sd_weights_random(
             s->weights, vk, p.precision == SD_PRECISION_F32 ? SD_WEIGHTS_LOSSLESS : SD_WEIGHTS_F16, 1, err);
-    double began = now();
+    double began = sd_now();
     if (!status && !(status = sd_stage_begin(&s->stage, sd_vk_info(vk), half ? SD_F16 : SD_F32, err))) {
         record(s, &p);
         status = sd_stage_finish(&s->stage, vk, p.cancel, err);
     }
-    out->record_seconds = now() - began;
+    out->record_seconds = sd_now() - began;
     if (!status && !(status = clear_inputs(s, err)) && !(status = measure(s, &p, out, err))) {
         count_work(s, out);
         status = profile(s, vk, out, err);

@@ -1,18 +1,11 @@
+#include "sd/base/clock.h"
 #include "sd/context.h"
 
 #include "sd/vk/commands.h"
 #include "shaders/peak.h"
 #include "shaders/shaders.h"
 
-#include <time.h>
-
 enum { copy_bytes = 64 << 20, groups = 1024, lanes = 64, flop_a_round = 2 * 16 * 8 };
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* Seconds of the fastest of five submissions. */
 static sd_status best_time(sd_vk *vk, const struct sd_shader *shader, const struct peak_push *push,
@@ -29,9 +22,9 @@ static sd_status best_time(sd_vk *vk, const struct sd_shader *shader, const stru
     }
     *best = 1e30;
     for (int i = 0; i < 6 && !status; i++) {
-        double began = now();
+        double began = sd_now();
         status = sd_vk_submit(vk, &commands, 1, err);
-        double seconds = now() - began;
+        double seconds = sd_now() - began;
         if (i && seconds < *best)
             *best = seconds;
     }

@@ -1,10 +1,10 @@
+#include "sd/base/clock.h"
 #include "sd/latent.h"
 #include "sd/request.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* One call of sd_generate. */
 struct run {
@@ -18,12 +18,6 @@ struct run {
     double began;
 };
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 void sd_cancel_request(sd_cancel *cancel) {
     cancel->requested = 1;
 }
@@ -35,7 +29,7 @@ static sd_status report(const struct run *run, sd_phase phase, uint32_t step, sd
                                   .images = p->count,
                                   .step = step,
                                   .steps = run->request.steps - run->request.first,
-                                  .seconds = now() - run->began};
+                                  .seconds = sd_now() - run->began};
     if (p->progress)
         p->progress(p->progress_user, &progress);
     return p->cancel && p->cancel->requested ? sd_fail(err, SD_E_CANCELLED, "cancelled") : SD_OK;
@@ -146,11 +140,11 @@ static sd_status decode_all(struct run *run, sd_outputs *outputs, sd_error *err)
 static sd_status make_latents(struct run *run, sd_model *model, const sd_params *params, double *text_seconds,
                               sd_error *err) {
     run->model = model;
-    run->began = now();
+    run->began = sd_now();
     sd_status status = sd_request_resolve(&run->request, model, params, err);
     if (!status)
         status = encode_text(run, err);
-    *text_seconds = now() - run->began;
+    *text_seconds = sd_now() - run->began;
     return status ? status : denoise_all(run, err);
 }
 
@@ -183,14 +177,14 @@ sd_status sd_generate(sd_model *model, const sd_params *params, sd_outputs **out
     *out = NULL;
     sd_status status = run && outputs ? SD_OK : sd_fail(err, SD_E_MEMORY, "out of memory");
     if (!status && !(status = make_latents(run, model, params, &outputs->text_seconds, err))) {
-        outputs->step_seconds = now() - run->began - outputs->text_seconds;
+        outputs->step_seconds = sd_now() - run->began - outputs->text_seconds;
         if (!(outputs->items = calloc(run->request.params.count, sizeof *outputs->items)))
             status = sd_fail(err, SD_E_MEMORY, "out of memory");
         else {
             outputs->count = run->request.params.count;
             status = decode_all(run, outputs, err);
         }
-        outputs->seconds = now() - run->began;
+        outputs->seconds = sd_now() - run->began;
         outputs->decode_seconds = outputs->seconds - outputs->step_seconds - outputs->text_seconds;
     }
     if (run)

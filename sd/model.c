@@ -33,6 +33,13 @@ static sd_status configure_vae(sd_checkpoint *c, sd_error *err) {
                      : sd_vae_detect(&c->vae, &p->source, err);
 }
 
+uint32_t sd_model_pooled_width(const sd_model *m) {
+    const struct sd_text_part *last = &m->text[m->text[1].present ? 1 : 0];
+    if (!m->family->pooled)
+        return 0;
+    return last->config.projection ? last->config.projection : last->config.hidden;
+}
+
 static sd_status load_tokenizer(sd_checkpoint *c, int which, sd_tokenizer **out, sd_error *err) {
     const sd_bytes *vocabulary = &c->vocabulary[which], *merges = &c->merges[which];
     const char *folder = which ? "tokenizer_2" : "tokenizer";
@@ -212,10 +219,8 @@ static void choose_precision(sd_model *m, sd_precision wanted) {
 }
 
 static void choose_defaults(sd_model *m) {
-    uint32_t size = m->files->unet.sample ? m->files->unet.sample * 8 : m->family->size;
     m->family = family_of(m);
-    if (!m->files->unet.sample)
-        size = m->family->size;
+    uint32_t size = m->files->unet.sample ? m->files->unet.sample * 8 : m->family->size;
     m->width = m->height = size;
     m->clip_skip = m->family->clip_skip;
     /* diffusers' SD 2 folders leave out the last layer instead of skipping it. */

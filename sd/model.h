@@ -51,6 +51,9 @@ struct sd_model {
     char hash[SD_SHA256_HEX];
 };
 
+/* Width of the pooled text that the UNet reads, which the last text encoder gives; 0 when it reads none. */
+uint32_t sd_model_pooled_width(const sd_model *model);
+
 /* Loads what a run needs beyond sd_model_open: the encoder, or the other form of the UNet's upsamplers. */
 sd_status sd_model_need_encoder(sd_model *model, sd_error *err);
 sd_status sd_model_need_unet(sd_model *model, uint32_t latent_height, uint32_t latent_width, sd_error *err);

@@ -41,10 +41,7 @@ static sd_status plan_unet(sd_model *model, const struct sd_request *r, sd_plan_
     struct sd_conditioning cond = {
         .prompts = r->guided ? 2 : 1, .tokens = SD_TEXT_TOKENS, .width = model->files->unet.context};
     struct sd_denoiser d = {0};
-    for (int i = 0; i < 2; i++)
-        if (model->family->pooled && model->text[i].present)
-            cond.pooled_width = model->text[i].config.projection ? model->text[i].config.projection
-                                                                 : model->text[i].config.hidden;
+    cond.pooled_width = sd_model_pooled_width(model);
     sd_status status = sd_model_need_unet(model, r->height, r->width, err);
     if (!status)
         status =

@@ -112,15 +112,12 @@ sd_status sd_text_encode(sd_model *model, const char *const *prompts, uint32_t c
     struct ids ids[2] = {{NULL, 0}, {NULL, 0}};
     sd_status status = SD_OK;
     uint32_t skip = 0, column = 0;
-    *out = (struct sd_conditioning){.prompts = count};
+    *out = (struct sd_conditioning){.prompts = count, .pooled_width = sd_model_pooled_width(model)};
     for (int e = 0; e < 2 && !status; e++)
         if (model->text[e].present) {
             status = tokenize(&model->text[e], prompts, count, &ids[e], err);
             out->width += model->text[e].config.hidden;
             out->tokens = (uint32_t)ids[e].chunks * SD_CHUNK_IDS;
-            if (model->family->pooled) /* the last encoder's is used */
-                out->pooled_width = model->text[e].config.projection ? model->text[e].config.projection
-                                                                     : model->text[e].config.hidden;
         }
     out->context = calloc((size_t)count * out->tokens * out->width + 1, sizeof *out->context);
     out->pooled = calloc((size_t)count * out->pooled_width + 1, sizeof *out->pooled);

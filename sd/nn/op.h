@@ -2,6 +2,7 @@
 #ifndef SD_NN_OP_H
 #define SD_NN_OP_H
 
+#include "sd/base/checked.h"
 #include "sd/nn/graph.h"
 #include "shaders/shader.h"
 
@@ -39,5 +40,13 @@ struct sd_op {
     void (*record)(const sd_node *node, sd_emit *e);
     void (*cost)(const sd_node *node, struct sd_cost *cost);
 };
+
+/* `count` workgroups in one row, or in several when the row would pass the limit that every device allows.
+ * The shader numbers them y * width + x and ignores those behind the last. */
+static inline void sd_fold_groups(uint32_t count, uint32_t groups[3]) {
+    groups[0] = count <= 65535 ? count : 32768;
+    groups[1] = sd_ceil_div(count, groups[0]);
+    groups[2] = 1;
+}
 
 #endif

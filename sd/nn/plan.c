@@ -182,16 +182,6 @@ static void count_work(sd_plan *plan) {
         plan->stats.flop[node->rate] += cost.flop;
         plan->stats.bytes[node->rate] += cost.bytes;
     }
-    /* A weight may serve several nodes; count each once. */
-    for (uint32_t i = 0; i < plan->count; i++)
-        for (int k = 0; k < 2; k++) {
-            const sd_weight *w = plan->order[i]->weight[k];
-            bool seen = !w;
-            for (uint32_t j = 0; j < i && !seen; j++)
-                seen = plan->order[j]->weight[0] == w || plan->order[j]->weight[1] == w;
-            if (!seen)
-                plan->stats.weight_bytes += w->bytes;
-        }
 }
 
 sd_status sd_plan_create(sd_plan **out, sd_graph *graph, const struct sd_plan_options *options,

@@ -10,8 +10,7 @@ struct sd_plan_options {
 };
 
 struct sd_plan_stats {
-    uint64_t activation_bytes; /* peak of the activation buffer */
-    uint64_t weight_bytes;
+    uint64_t activation_bytes;  /* peak of the activation buffer */
     uint64_t flop[2], bytes[2]; /* by rate: once a prompt, every step */
     uint32_t nodes[2], barriers[2];
 };

@@ -1,14 +1,13 @@
 #include "sd/nn/weight_internal.h"
 
 #include "sd/base/checked.h"
-#include "sd/base/half.h"
 #include "sd/base/str.h"
+#include "sd/nn/op.h"
 #include "sd/vk/commands.h"
 #include "shaders/pack_weight.h"
 #include "shaders/shaders.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -167,8 +166,9 @@ static sd_status dispatch_pack(struct packer *p, const sd_weight *w, sd_dtype ty
                     : w->form == SD_WEIGHT_TABLE  ? 1
                                                   : 0;
     const uint32_t spec[] = {shader_type(type), w->dtype == SD_F16, form, paired};
-    uint32_t groups = sd_ceil_div(push->words, 64), x = groups < 65535 ? groups : 65535;
-    const uint32_t size[3] = {x, sd_ceil_div(groups, x), phases};
+    uint32_t size[3];
+    sd_fold_groups(sd_ceil_div(push->words, 64), size);
+    size[2] = phases;
     sd_vk_pipeline *pipeline;
     sd_status status = sd_vk_pipeline_get(p->vk, &sd_shader_pack_weight, spec, 4, 0, &pipeline, err);
     if (!status && !p->commands)

@@ -1,6 +1,6 @@
 #include "sd/nn/weight_internal.h"
 
-#include "sd/base/checked.h"
+#include "sd/nn/op.h"
 #include "sd/vk/commands.h"
 #include "shaders/random_weight.h"
 #include "shaders/shaders.h"
@@ -24,8 +24,8 @@ static sd_status fill(sd_vk *vk, const sd_weight *w, uint32_t seed, sd_vk_comman
                                       .words = (uint32_t)(w->bytes / 4),
                                       .half_words = w->dtype == SD_F16,
                                       .seed = seed};
-    uint32_t groups = sd_ceil_div(push.words, 64), x = groups < 65535 ? groups : 65535;
-    const uint32_t size[3] = {x, sd_ceil_div(groups, x), 1};
+    uint32_t size[3];
+    sd_fold_groups(sd_ceil_div(push.words, 64), size);
     sd_vk_pipeline *pipeline;
     choose_values(w, &push);
     sd_status status = sd_vk_pipeline_get(vk, &sd_shader_random_weight, NULL, 0, 0, &pipeline, err);

@@ -70,18 +70,6 @@ void sd_vk_commands_barrier(sd_vk_commands *c) {
                    VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT);
 }
 
-void sd_vk_commands_copy(sd_vk_commands *c, const sd_vk_buffer *from, uint64_t from_offset,
-                         const sd_vk_buffer *to, uint64_t to_offset, uint64_t size) {
-    const VkPipelineStageFlags compute = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
-                               transfer = VK_PIPELINE_STAGE_TRANSFER_BIT;
-    memory_barrier(c->handle, compute, VK_ACCESS_SHADER_WRITE_BIT, transfer,
-                   VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT);
-    const VkBufferCopy region = {from->offset + from_offset, to->offset + to_offset, size};
-    vkCmdCopyBuffer(c->handle, sd_vk_buffer_handle(from), sd_vk_buffer_handle(to), 1, &region);
-    memory_barrier(c->handle, transfer, VK_ACCESS_TRANSFER_WRITE_BIT, compute,
-                   VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT);
-}
-
 void sd_vk_commands_timestamp(sd_vk_commands *c) {
     if (c->stamped < c->timestamps)
         vkCmdWriteTimestamp(c->handle, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, c->queries, c->stamped++);

@@ -16,8 +16,6 @@ void sd_vk_commands_dispatch(sd_vk_commands *commands, sd_vk_pipeline *pipeline,
                              uint32_t push_bytes, const uint32_t groups[3]);
 /* Compute writes before it are visible to compute reads, writes and transfers after it. */
 void sd_vk_commands_barrier(sd_vk_commands *commands);
-void sd_vk_commands_copy(sd_vk_commands *commands, const sd_vk_buffer *from, uint64_t from_offset,
-                         const sd_vk_buffer *to, uint64_t to_offset, uint64_t size);
 void sd_vk_commands_timestamp(sd_vk_commands *commands);
 /* Writes become visible to the host; ends recording. */
 sd_status sd_vk_commands_finish(sd_vk_commands *commands, sd_error *err);

@@ -1,4 +1,5 @@
 #include "shaders/attention.h"
+#include "sd/base/checked.h"
 #include "sd/nn/op.h"
 #include "sd/nn/ops.h"
 #include "shaders/shaders.h"
@@ -14,10 +15,6 @@ static uint32_t tokens(const sd_tensor *t) {
 
 static uint32_t head_size(const sd_node *node, const sd_attention_params *p) {
     return node->in[0]->c / p->heads;
-}
-
-static uint32_t divide_up(uint32_t a, uint32_t b) {
-    return a / b + (a % b != 0);
 }
 
 /* Bytes of a pixel's pitch. */
@@ -56,7 +53,7 @@ static void cpu_tile(uint32_t d, uint32_t lanes, uint32_t queries, uint32_t *row
     float best = 0;
     for (uint32_t i = 0; i <= most; i++) {
         uint32_t tile = lanes << i;
-        float useful = speed[i] * (float)queries / (float)(divide_up(queries, tile) * tile);
+        float useful = speed[i] * (float)queries / (float)(sd_ceil_div(queries, tile) * tile);
         if (useful > best) {
             best = useful;
             *rows = 1U << i;
@@ -81,7 +78,7 @@ static void record_cpu(const sd_node *node, const sd_attention_params *p, sd_emi
                             .subgroup = info->subgroup,
                             .push = &push,
                             .push_bytes = sizeof push,
-                            .groups = {divide_up(push.queries, lanes * rows), p->heads * node->out->n, 1}});
+                            .groups = {sd_ceil_div(push.queries, lanes * rows), p->heads * node->out->n, 1}});
 }
 
 struct gpu_tile {
@@ -123,7 +120,7 @@ static void record_gpu(const sd_node *node, const sd_attention_params *p, sd_emi
                                               .spec_count = sizeof spec / sizeof *spec,
                                               .push = &push,
                                               .push_bytes = sizeof push,
-                                              .groups = {divide_up(push.queries, t.threads / 8 * t.rows),
+                                              .groups = {sd_ceil_div(push.queries, t.threads / 8 * t.rows),
                                                          p->heads * node->out->n, 1}});
 }
 

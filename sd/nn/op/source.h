@@ -44,12 +44,4 @@ static inline struct sd_source sd_source_of(const sd_emit *e, const sd_tensor *t
                               .c = t->c};
 }
 
-/* `count` workgroups in one row, or in several when the row would pass the limit that every device allows.
- * The shader numbers them y * width + x and ignores those behind the last. */
-static inline void sd_fold_groups(uint32_t count, uint32_t groups[3]) {
-    groups[0] = count <= 65535 ? count : 32768;
-    groups[1] = sd_ceil_div(count, groups[0]);
-    groups[2] = 1;
-}
-
 #endif

@@ -1,0 +1,9 @@
+#include "sd/base/clock.h"
+
+#include <time.h>
+
+double sd_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
