@@ -42,8 +42,10 @@ function(sdvk_program name folder)
 endfunction()
 
 # sdvk_shaders(FOLDER): every *.comp becomes validated SPIR-V in a C array, declared in "shaders/shaders.h" as
-# `extern const struct sd_shader sd_shader_NAME`.
+# `extern const struct sd_shader sd_shader_NAME`. *_coop.comp use cooperative matrices: they are rewritten after the
+# validation, which knows only the dialect that glslc writes.
 function(sdvk_shaders folder)
+  add_executable(sdvk_coop_khr cmake/coop_khr.c)
   file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.comp)
   # Every shader depends on all of these: glslc writes no dependency files that hold in folders with blanks.
   file(GLOB included CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.glsl
@@ -54,15 +56,20 @@ function(sdvk_shaders folder)
   foreach(source ${sources})
     get_filename_component(name ${source} NAME_WE)
     string(APPEND header "extern const struct sd_shader sd_shader_${name};\n")
+    set(rewrite)
+    if(name MATCHES "_coop$")
+      set(rewrite COMMAND sdvk_coop_khr ${out}/${name}.spv ${out}/${name}.spv)
+    endif()
     add_custom_command(
       OUTPUT ${out}/${name}.c
       COMMAND ${CMAKE_COMMAND} -E make_directory ${out}
       COMMAND ${GLSLC} -O --target-env=vulkan1.2 -Werror -I ${CMAKE_CURRENT_SOURCE_DIR}
               -o ${out}/${name}.spv ${source}
       COMMAND ${SPIRV_VAL} --target-env vulkan1.2 ${out}/${name}.spv
+      ${rewrite}
       COMMAND ${CMAKE_COMMAND} -DSPV=${out}/${name}.spv -DNAME=${name} -DOUT=${out}/${name}.c
               -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/embed_spirv.cmake
-      DEPENDS ${source} ${included} ${CMAKE_CURRENT_SOURCE_DIR}/cmake/embed_spirv.cmake
+      DEPENDS ${source} ${included} ${CMAKE_CURRENT_SOURCE_DIR}/cmake/embed_spirv.cmake sdvk_coop_khr
       COMMENT "Shader ${name}" VERBATIM)
     list(APPEND objects ${out}/${name}.c)
   endforeach()

@@ -24,7 +24,7 @@ static void describe(const struct sd_vk_info *info, sd_device *out) {
                        .subgroup_max = info->subgroup_max,
                        .f16_arithmetic = info->f16_arithmetic,
                        .f16_storage = info->f16_storage,
-                       .coop_matrix = info->coop_matrix};
+                       .coop_matrix = info->coop.m > 0};
     memcpy(out->name, info->name, sizeof out->name);
     memcpy(out->driver, info->driver, sizeof out->driver);
     memcpy(out->uuid, info->uuid, sizeof out->uuid);

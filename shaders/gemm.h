@@ -55,7 +55,21 @@ enum {
     GEMM_A_HALF,
     GEMM_W_HALF,
     GEMM_CONCAT,
-    GEMM_SPECS
+    GEMM_CPU_SPECS,
+    /* Kernels for GPUs: */
+    GEMM_QUADS = GEMM_CPU_SPECS, /* activations can be read 16 bytes at a time */
+    GEMM_BM,                     /* rows and columns of a workgroup's tile */
+    GEMM_BN,
+    GEMM_STEP, /* channels of a tap that the weights are packed in: 16 or 32 */
+    GEMM_GPU_SPECS,
+    /* With cooperative matrices: */
+    GEMM_SUBGROUP = GEMM_GPU_SPECS,
+    GEMM_WM, /* rows and columns of a subgroup's part of the tile */
+    GEMM_WN,
+    GEMM_FM, /* shape of a matrix operation */
+    GEMM_FN,
+    GEMM_FK,
+    GEMM_COOP_SPECS
 };
 #endif
 #endif

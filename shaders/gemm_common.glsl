@@ -68,31 +68,34 @@ void store_two(uint at, float first, float second, bool both) {
     }
 }
 
-/* Four neighbouring sums of row m, columns n..n+3, of which those below p.columns count. */
-void finish(uint m, uint n, uint phase, vec4 sum) {
-    uint row = result_row(m, phase);
-    float v[4] = float[4](sum.x, sum.y, sum.z, sum.w);
-    if (flag(GEMM_FLAG_BIAS))
-        [[unroll]] for (uint i = 0; i < 4; i++) v[i] += Floats(p.bias).d[min(n + i, p.columns - 1)];
-    if (flag(GEMM_FLAG_VECTOR)) {
-        uint at = m / (p.oh * p.ow) * p.vector_pitch;
-        [[unroll]] for (uint i = 0; i < 4; i++)
-            v[i] += value_at(p.vector, flag(GEMM_FLAG_VECTOR_HALF), at + min(n + i, p.columns - 1));
+/* Four neighbouring values, of which `count` exist. f16 values start at an even index. */
+vec4 four_at(uvec2 address, bool is_half, uint at, uint count) {
+    vec4 v;
+    if (is_half) {
+        Words words = Words(address);
+        return vec4(unpackHalf2x16(words.d[at >> 1]), unpackHalf2x16(words.d[(at >> 1) + uint(count > 2)]));
     }
+    [[unroll]] for (uint i = 0; i < 4; i++) v[i] = Floats(address).d[at + min(i, count - 1)];
+    return v;
+}
+
+/* Four neighbouring sums of row m, columns n..n+3, of which those below p.columns count. */
+void finish(uint m, uint n, uint phase, vec4 v) {
+    uint row = result_row(m, phase), count = p.columns - n;
+    if (flag(GEMM_FLAG_BIAS))
+        v += four_at(p.bias, false, n, count);
+    if (flag(GEMM_FLAG_VECTOR))
+        v += four_at(p.vector, flag(GEMM_FLAG_VECTOR_HALF), m / (p.oh * p.ow) * p.vector_pitch + n, count);
     if (flag(GEMM_FLAG_GEGLU)) {
-        float first = v[0] * sd_gelu(v[1]), second = v[2] * sd_gelu(v[3]);
-        store_two(row * p.result_pitch + n / 2, first, second, n + 2 < p.columns);
+        store_two(row * p.result_pitch + n / 2, v.x * sd_gelu(v.y), v.z * sd_gelu(v.w), count > 2);
         return;
     }
     if (field(GEMM_ACT_SHIFT) != 0)
         [[unroll]] for (uint i = 0; i < 4; i++) v[i] = activate(v[i]);
-    if (flag(GEMM_FLAG_RESIDUAL)) {
-        uint at = row * p.residual_pitch;
-        [[unroll]] for (uint i = 0; i < 4; i++)
-            v[i] += value_at(p.residual, flag(GEMM_FLAG_RESIDUAL_HALF), at + min(n + i, p.columns - 1));
-    }
+    if (flag(GEMM_FLAG_RESIDUAL))
+        v += four_at(p.residual, flag(GEMM_FLAG_RESIDUAL_HALF), row * p.residual_pitch + n, count);
     uint at = row * p.result_pitch + n;
-    store_two(at, v[0], v[1], n + 1 < p.columns);
-    if (n + 2 < p.columns)
-        store_two(at + 2, v[2], v[3], n + 3 < p.columns);
+    store_two(at, v.x, v.y, count > 1);
+    if (count > 2)
+        store_two(at + 2, v.z, v.w, count > 3);
 }

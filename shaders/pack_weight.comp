@@ -69,7 +69,8 @@ float element(uint row, uint k, uint phase) {
 
 void matrix(uint word, uint phase) {
     uint k_words = p.taps * p.c_padded / (HALF ? 2 : 1);
-    uint column = word % p.tile, k = word / p.tile % k_words, tile = word / p.tile / k_words;
+    uint column = word / p.run % p.tile, rest = word / p.run / p.tile, runs = k_words / p.run, tile = rest / runs;
+    uint k = rest % runs * p.run + word % p.run;
     uint n = tile * p.tile + column;
     uint row = n - p.column0;
     if (PAIRED)

@@ -17,6 +17,7 @@ struct pack_weight_push {
     uint column0;    /* packed row that source row 0 of this part is */
     uint row0, rows; /* source rows that lie at `source` now */
     uint tile;       /* columns of a tile */
+    uint run;        /* words of a column that lie together, along K */
     uint c_padded;   /* inputs a tap, padded */
     uint taps;       /* of the packed matrix; 4 per phase for upsampling */
     uint words;      /* of the packed matrix (one phase) */

@@ -33,13 +33,17 @@ bool sd_gemm_for_cpu(const struct sd_vk_info *info) {
 
 struct sd_gemm_layout sd_gemm_layout(const struct sd_vk_info *info, const sd_weight *w) {
     bool cpu = sd_gemm_for_cpu(info), upsample = w->form == SD_WEIGHT_UPSAMPLE;
+    uint32_t rest = w->c % 32, per_word = w->dtype == SD_F16 ? 2 : 1;
     struct sd_gemm_layout l = {.tile = cpu ? columns_a_lane(info->subgroup, w->n) * info->subgroup : 64,
-                               .step = cpu ? info->subgroup : 16,
+                               .step = cpu                       ? info->subgroup
+                                       : rest >= 1 && rest <= 16 ? 16
+                                                                 : 32,
                                .taps = upsample ? 4 : w->kh * w->kw,
                                .phases = upsample ? 4 : 1};
+    l.run = cpu ? 1 : l.step / per_word;
     l.c_padded = sd_ceil_div(w->c, l.step) * l.step;
     l.tiles = sd_ceil_div(w->n, l.tile);
-    l.words = (uint64_t)l.tiles * l.tile * l.taps * l.c_padded / (w->dtype == SD_F16 ? 2 : 1);
+    l.words = (uint64_t)l.tiles * l.tile * l.taps * l.c_padded / per_word;
     return l;
 }
 

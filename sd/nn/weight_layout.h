@@ -4,11 +4,12 @@
 
 #include "sd/nn/weight.h"
 
-/* [phase][tile][K][tile columns], K over taps and then channels padded to a multiple of `step`; two
- * neighbouring k of f16 share a word. One phase, or four for SD_WEIGHT_UPSAMPLE. */
+/* Words of [phase][tile][K words / run][tile columns][run], K over taps and then channels padded to a
+ * multiple of `step`; two neighbouring k of f16 share a word. One phase, or four for SD_WEIGHT_UPSAMPLE. */
 struct sd_gemm_layout {
     uint32_t tile;     /* columns (output channels) of a tile */
     uint32_t step;     /* k's that a kernel takes at once; they never cross a tap */
+    uint32_t run;      /* words of a column that lie together: one (CPUs) or a step's (GPUs) */
     uint32_t c_padded; /* channels of a tap */
     uint32_t taps;     /* 1, 9 or (per phase) 4 */
     uint32_t tiles, phases;

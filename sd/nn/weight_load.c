@@ -181,7 +181,8 @@ static sd_status dispatch_pack(struct packer *p, const sd_weight *w, sd_dtype ty
 static sd_status pack_part(struct packer *p, const sd_weight *w, uint32_t part, const struct sd_raw *raw,
                            sd_error *err) {
     const struct sd_vk_info *info = sd_vk_info(p->vk);
-    struct sd_gemm_layout l = {.tile = 1, .c_padded = 1, .taps = 1, .phases = 1, .words = w->bytes / 4};
+    struct sd_gemm_layout l = {
+        .tile = 1, .run = 1, .c_padded = 1, .taps = 1, .phases = 1, .words = w->bytes / 4};
     if (sd_weight_is_matrix(w))
         l = sd_gemm_layout(info, w);
     uint32_t rows = rows_of_part(w);
@@ -206,6 +207,7 @@ static sd_status pack_part(struct packer *p, const sd_weight *w, uint32_t part, 
                                               .row0 = row,
                                               .rows = now,
                                               .tile = l.tile,
+                                              .run = l.run,
                                               .c_padded = l.c_padded,
                                               .taps = l.taps,
                                               .words = (uint32_t)l.words};

@@ -123,7 +123,7 @@ static sd_status choose_family(sd_vk *vk, sd_error *err) {
 
 static sd_status create_device(sd_vk *vk, sd_error *err) {
     sd_status status = SD_OK;
-    const char *extensions[4];
+    const char *extensions[8];
     uint32_t extension_count = 0;
     bool control = vk->info.subgroup_max > vk->info.subgroup_min ||
                    sd_vk_has_extension(vk->physical, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
@@ -132,12 +132,18 @@ static sd_status create_device(sd_vk *vk, sd_error *err) {
     VkPhysicalDeviceSubgroupSizeControlFeatures subgroup = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES,
         .subgroupSizeControl = VK_TRUE};
+    struct sd_vk_coop_features coop;
+    sd_vk_coop_features(&coop);
+    coop.pNext = control ? &subgroup : NULL;
+    if (vk->info.coop.m)
+        extensions[extension_count++] = "VK_KHR_cooperative_matrix";
     VkPhysicalDeviceVulkan11Features f11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
-                                            .pNext = control ? &subgroup : NULL,
+                                            .pNext = vk->info.coop.m ? (void *)&coop : coop.pNext,
                                             .storageBuffer16BitAccess = vk->info.f16_storage};
     VkPhysicalDeviceVulkan12Features f12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
                                             .pNext = &f11,
                                             .shaderFloat16 = vk->info.f16_arithmetic,
+                                            .vulkanMemoryModel = vk->info.coop.m > 0,
                                             .bufferDeviceAddress = VK_TRUE};
     const VkPhysicalDeviceFeatures features = {.shaderInt64 = vk->info.int64};
     const float priority = 1;

@@ -40,7 +40,11 @@ struct sd_vk_info {
     bool int64;
     bool subgroup_basic; /* ballot, shuffle and arithmetic in compute shaders */
     bool unified_memory; /* device-local memory is host-visible and large (CPUs, integrated GPUs) */
-    bool coop_matrix;    /* VK_KHR_cooperative_matrix with 16x16x16 f16 -> f32 in subgroup scope */
+    /* VK_KHR_cooperative_matrix: shape of its operation f16 x f16 + f32 -> f32 in subgroups of `subgroup`
+     * lanes; m is 0 where there is none. */
+    struct {
+        uint32_t m, n, k, subgroup;
+    } coop;
 };
 
 /* Fills up to `capacity` entries with the usable devices, best first (discrete, integrated, virtual, CPU),

@@ -166,11 +166,9 @@ static void describe_limits(const VkPhysicalDeviceProperties *p, struct sd_vk_in
     memcpy(info->max_groups, p->limits.maxComputeWorkGroupCount, sizeof info->max_groups);
     info->push_bytes = p->limits.maxPushConstantsSize;
     info->timestamp_ns = p->limits.timestampComputeAndGraphics ? p->limits.timestampPeriod : 0;
-    info->cores = 32;
 }
 
 void sd_vk_describe(VkInstance instance, VkPhysicalDevice physical, struct sd_vk_info *info, bool *usable) {
-    (void)instance;
     *info = (struct sd_vk_info){0};
     *usable = false;
     VkPhysicalDeviceProperties properties;
@@ -206,6 +204,8 @@ void sd_vk_describe(VkInstance instance, VkPhysicalDevice physical, struct sd_vk
     info->f16_storage = f11.storageBuffer16BitAccess;
     info->int64 = features.features.shaderInt64;
     describe_memory(physical, info);
+    sd_vk_describe_cores(physical, info);
+    sd_vk_describe_coop(instance, physical, info);
     *usable = f12.bufferDeviceAddress && info->push_bytes >= SD_VK_PUSH_BYTES;
 }
 

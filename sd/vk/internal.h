@@ -63,6 +63,18 @@ bool sd_vk_has_extension(VkPhysicalDevice physical, const char *name);
 sd_status sd_vk_usable(VkInstance instance, VkPhysicalDevice **devices, struct sd_vk_info **infos,
                        uint32_t *count, sd_error *err);
 
+/* optional.c */
+struct sd_vk_coop_features {
+    VkStructureType sType;
+    void *pNext;
+    VkBool32 matrix, robust_access;
+};
+/* The feature that a device with info->coop is created with. */
+void sd_vk_coop_features(struct sd_vk_coop_features *features);
+/* Fill info->coop and info->cores; subgroup sizes must be known. */
+void sd_vk_describe_coop(VkInstance instance, VkPhysicalDevice physical, struct sd_vk_info *info);
+void sd_vk_describe_cores(VkPhysicalDevice physical, struct sd_vk_info *info);
+
 /* memory.c */
 void sd_vk_memory_free(sd_vk *vk);
 VkBuffer sd_vk_buffer_handle(const sd_vk_buffer *buffer);

@@ -205,11 +205,21 @@ static int open_as_gpu(void **state) {
     return failed;
 }
 
+/* Few cores are filled by few tiles, so that the largest ones are chosen for small shapes. */
+static int open_as_gpu_of_one_core(void **state) {
+    int failed = open_as_gpu(state);
+    if (!failed)
+        ((struct sd_vk_info *)sd_vk_info(*state))->cores = 1;
+    return failed;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_shapes_match_the_reference),
         cmocka_unit_test(nan_and_infinity_propagate),
     };
     int failed = cmocka_run_group_tests_name("as the device is", tests, optest_open, optest_close);
-    return failed + cmocka_run_group_tests_name("as a GPU", tests, open_as_gpu, optest_close);
+    failed += cmocka_run_group_tests_name("as a GPU", tests, open_as_gpu, optest_close);
+    return failed +
+           cmocka_run_group_tests_name("as a GPU of one core", tests, open_as_gpu_of_one_core, optest_close);
 }

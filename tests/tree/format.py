@@ -6,7 +6,7 @@ import subprocess
 from files import ROOT, read, report, sources
 
 LONGEST = 600
-ROOMS = ("sd", "shaders", "clip", "unet", "vae", "lora", "cli", "server", "tests", "docs")
+ROOMS = ("sd", "shaders", "clip", "unet", "vae", "lora", "cli", "server", "tests", "docs", "cmake")
 
 
 def clang_format():

@@ -1,11 +1,8 @@
 /* Linear layers and convolutions: one implicit GEMM whose rows are pixels and whose columns are output
  * channels. */
-#include "shaders/gemm.h"
 #include "sd/base/checked.h"
-#include "sd/nn/op.h"
+#include "sd/nn/op/gemm_kernel.h"
 #include "sd/nn/ops.h"
-#include "sd/nn/weight_layout.h"
-#include "shaders/shaders.h"
 
 #include <string.h>
 
@@ -15,29 +12,7 @@ struct gemm {
     sd_act act;
 };
 
-enum { in_x, in_vector, in_residual, gpu_rows = 64, gpu_lanes = 128, few_rows = 8 };
-
-/* The CPU kernels by the columns that a lane owns, for many rows and for a few. */
-struct kernel {
-    const struct sd_shader *shader;
-    uint32_t rows;
-};
-static const struct {
-    uint32_t columns;
-    struct kernel many, few;
-} cpu_kernels[] = {
-    {8, {&sd_shader_gemm_cpu_16x8, 16}, {&sd_shader_gemm_cpu_4x8, 4}},
-    {4, {&sd_shader_gemm_cpu_32x4, 32}, {&sd_shader_gemm_cpu_4x4, 4}},
-    {1, {&sd_shader_gemm_cpu_32x1, 32}, {&sd_shader_gemm_cpu_4x1, 4}},
-};
-
-static struct kernel choose(const struct sd_vk_info *info, uint32_t tile, uint32_t rows) {
-    struct kernel k = {&sd_shader_gemm_gpu, gpu_rows};
-    for (size_t i = 0; sd_gemm_for_cpu(info) && i < sizeof cpu_kernels / sizeof *cpu_kernels; i++)
-        if (cpu_kernels[i].columns * info->subgroup == tile)
-            k = rows <= few_rows ? cpu_kernels[i].few : cpu_kernels[i].many;
-    return k;
-}
+enum { in_x, in_vector, in_residual };
 
 static const sd_tensor *first_part(const sd_tensor *x) {
     return x->parts[0] ? x->parts[0] : x;
@@ -87,31 +62,40 @@ static uint32_t flags_of(const sd_node *node, const struct gemm *q) {
            (residual ? GEMM_FLAG_RESIDUAL | (residual->dtype == SD_F16 ? GEMM_FLAG_RESIDUAL_HALF : 0) : 0);
 }
 
+/* Whether eight channels can be read at once: they lie in one part, inside the tensor, at multiples of 16
+ * bytes. */
+static bool readable_by_quads(const sd_emit *e, const sd_tensor *t) {
+    uint32_t size = sd_dtype_size(t->dtype);
+    return t->c % 8 == 0 && t->pitch * size % 16 == 0 && sd_emit_address(e, t) % 16 == 0;
+}
+
 static void record(const sd_node *node, sd_emit *e) {
     struct gemm q;
     struct gemm_push push;
     memcpy(&q, node->params, sizeof q);
     const struct sd_vk_info *info = sd_emit_info(e);
-    const sd_tensor *x = node->in[in_x];
-    struct sd_gemm_layout l = sd_gemm_layout(info, node->weight[0]);
+    const sd_weight *weight = node->weight[0];
+    const sd_tensor *a = first_part(node->in[in_x]), *b = node->in[in_x]->parts[1];
+    struct sd_gemm_layout l = sd_gemm_layout(info, weight);
     fill_push(node, e, &q, l.c_padded, &push);
-    const uint32_t spec[GEMM_SPECS] = {
-        [GEMM_LANES] = sd_gemm_for_cpu(info) ? info->subgroup : gpu_lanes,
-        [GEMM_A_HALF] = first_part(x)->dtype == SD_F16,
-        [GEMM_W_HALF] = node->weight[0]->dtype == SD_F16,
-        [GEMM_CONCAT] = x->parts[1] != NULL,
-    };
-    struct kernel kernel = choose(info, l.tile, push.rows);
+    struct sd_gemm_kernel kernel = sd_gemm_choose(
+        info, weight,
+        &(struct sd_gemm_need){.rows = push.rows,
+                               .a_half = a->dtype == SD_F16,
+                               .w_half = weight->dtype == SD_F16,
+                               .concat = b,
+                               .quads = readable_by_quads(e, a) && (!b || readable_by_quads(e, b))});
     uint32_t row_tiles = sd_ceil_div(push.rows, kernel.rows), y = row_tiles < 65535 ? row_tiles : 65535;
     push.row_tiles = row_tiles;
     push.flags = flags_of(node, &q);
     sd_emit_dispatch(e, &(struct sd_dispatch){.shader = kernel.shader,
-                                              .spec = spec,
-                                              .spec_count = GEMM_SPECS,
-                                              .subgroup = sd_gemm_for_cpu(info) ? info->subgroup : 0,
+                                              .spec = kernel.spec,
+                                              .spec_count = kernel.spec_count,
+                                              .subgroup = kernel.subgroup,
                                               .push = &push,
                                               .push_bytes = sizeof push,
-                                              .groups = {l.tiles, y, sd_ceil_div(row_tiles, y) * l.phases}});
+                                              .groups = {sd_ceil_div(weight->n, kernel.columns), y,
+                                                         sd_ceil_div(row_tiles, y) * l.phases}});
 }
 
 static uint64_t tensor_bytes(const sd_tensor *t) {
