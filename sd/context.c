@@ -1,5 +1,7 @@
 #include "sd/context.h"
 
+#include "sd/nn/self_test.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +69,8 @@ sd_status sd_context_create(sd_context **out, const sd_context_options *options,
                                      .validation = options->validation,
                                      .log = options->log};
     sd_status status = sd_vk_open(&context->vk, &vk, err);
+    if (!status)
+        status = sd_self_test(context->vk, err);
     if (status)
         sd_context_destroy(&context);
     *out = context;

@@ -244,6 +244,11 @@ const struct sd_vk_info *sd_vk_info(const sd_vk *vk) {
     return &vk->info;
 }
 
+void sd_vk_refuse_coop(sd_vk *vk, const char *why) {
+    vk->info.coop.m = 0;
+    sd_log(&vk->log, SD_LOG_WARNING, "%s: cooperative matrices are not used: %s", vk->info.name, why);
+}
+
 uint32_t sd_vk_validation_messages(const sd_vk *vk) {
     return vk->validation_messages;
 }

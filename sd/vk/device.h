@@ -72,6 +72,10 @@ void sd_vk_close(sd_vk **vk);
 
 const struct sd_vk_info *sd_vk_info(const sd_vk *vk);
 
+/* From now on the device counts as one without cooperative matrices; `why` goes into a warning. For what
+ * tests them, before anything is built for the device. */
+void sd_vk_refuse_coop(sd_vk *vk, const char *why);
+
 /* Messages of the validation layers so far (0 without them). */
 uint32_t sd_vk_validation_messages(const sd_vk *vk);
 

@@ -138,14 +138,17 @@ static void check(optest *t, struct gemm_case *k, sd_tensor *out, bool f32) {
     free(want);
 }
 
-static void run_case(void **state, uint64_t seed) {
+/* `half`: what matrix hardware takes, which is f16 throughout and channels in eights. */
+static void run_case(void **state, uint64_t seed, bool half) {
     struct gemm_case k = {.kind = (enum kind)(seed % kinds)};
-    optest *t = optest_begin(state, seed / kinds % 2 ? SD_F16 : SD_F32);
+    k.act = half || seed / kinds % 2 ? SD_F16 : SD_F32;
+    optest *t = optest_begin(state, k.act);
     optest_seed(t, seed);
-    k.act = seed / kinds % 2 ? SD_F16 : SD_F32;
-    k.stored = optest_int(t, 0, 1) ? SD_F16 : SD_F32;
+    k.stored = optest_int(t, 0, 1) || half ? SD_F16 : SD_F32;
     pick_shape(t, &k);
     struct ref_conv *q = &k.q;
+    if (half)
+        q->c = (q->c + 7) & ~7u;
     k.slice = optest_int(t, 0, 4) == 0;
     k.c1 = q->c / 2 & ~15u;
     k.concat = !k.slice && k.c1 && optest_int(t, 0, 2) == 0;
@@ -176,7 +179,12 @@ static void run_case(void **state, uint64_t seed) {
 
 static void random_shapes_match_the_reference(void **state) {
     for (uint64_t seed = 0; seed < optest_cases(280); seed++)
-        run_case(state, seed);
+        run_case(state, seed, false);
+}
+
+static void random_shapes_in_half_precision_match_the_reference(void **state) {
+    for (uint64_t seed = 0; seed < optest_cases(84); seed++)
+        run_case(state, 1000 + seed, true);
 }
 
 /* A NaN and an infinity reach every output that reads them, and no other. */
@@ -216,6 +224,7 @@ static int open_as_gpu_of_one_core(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_shapes_match_the_reference),
+        cmocka_unit_test(random_shapes_in_half_precision_match_the_reference),
         cmocka_unit_test(nan_and_infinity_propagate),
     };
     int failed = cmocka_run_group_tests_name("as the device is", tests, optest_open, optest_close);
