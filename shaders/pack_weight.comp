@@ -28,8 +28,8 @@ float f8(uint bits, uint exponent_bits) {
         return uintBitsToFloat(0x7FC00000);
     if (exponent_bits == 5 && exponent == 31)
         return sign * uintBitsToFloat(0x7F800000);
-    if (exponent == 0)
-        return sign * float(mantissa) * exp2(1.0 - float(bias + mantissa_bits));
+    if (exponent == 0) /* exp2 need not be exact */
+        return sign * float(mantissa) * uintBitsToFloat((128 - bias - mantissa_bits) << 23);
     return uintBitsToFloat((bits & 0x80) << 24 | (exponent + 127 - bias) << 23 | mantissa << (23 - mantissa_bits));
 }
 

@@ -33,7 +33,7 @@ sd_status sd_exec_run(sd_exec *exec, sd_rate rate, sd_error *err);
 typedef sd_status (*sd_exec_hook)(void *user, sd_exec *exec, const sd_node *node, sd_error *err);
 sd_status sd_exec_run_hooked(sd_exec *exec, sd_exec_hook hook, void *user, sd_error *err);
 
-/* Seconds of each node (plan order) in the last run; needs options.profile. */
+/* Seconds of each node (plan order) in the last run, 0 for what never ran; needs options.profile. */
 sd_status sd_exec_times(sd_exec *exec, double *seconds, uint32_t count, sd_error *err);
 
 /* The activation buffer, for tests that look for stray writes. */

@@ -68,7 +68,7 @@ static void *grown(void *list, uint32_t count, uint32_t *capacity) {
 
 static bool tensor_bytes(const sd_tensor *t, uint64_t *bytes) {
     uint64_t rows, elements;
-    return sd_mul_u64((uint64_t)t->n * t->h, t->w, &rows) && rows <= UINT32_MAX &&
+    return sd_mul_u64((uint64_t)t->n * t->h, t->w, &rows) && rows <= UINT32_MAX && t->pitch >= t->c &&
            sd_mul_u64(rows, t->pitch, &elements) && elements <= UINT32_MAX &&
            sd_mul_u64(elements, sd_dtype_size(t->dtype), bytes);
 }
@@ -156,5 +156,7 @@ sd_tensor *sd_graph_add(sd_graph *g, const struct sd_op *op, sd_tensor *out, sd_
 }
 
 sd_tensor *sd_graph_whole(sd_graph *g, sd_tensor *t) {
+    if (g->failed)
+        return NULL;
     return t && t->parts[0] ? sd_copy(g, t) : t;
 }

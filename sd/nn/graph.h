@@ -46,7 +46,7 @@ sd_tensor *sd_graph_fail(sd_graph *g, sd_status status, const char *format, ...)
 /* Names of the nodes that follow start with this (for profiles and hooks): "down.0.res.1". */
 void sd_graph_scope(sd_graph *g, const char *format, ...) SD_PRINTF(2, 3);
 
-/* A tensor that the host writes before a run; its memory is never shared. SD_F32 or SD_I32. */
+/* A tensor that the host writes before a run; its memory is never shared. SD_F32, SD_F16 or SD_I32. */
 sd_tensor *sd_graph_input(sd_graph *g, const char *name, sd_rate rate, sd_dtype dtype, uint32_t n, uint32_t h,
                           uint32_t w, uint32_t c);
 /* Keeps the tensor's memory until the next run so that the host can read it; returns it. */

@@ -57,8 +57,6 @@ static void find_lives(const sd_plan *plan, struct life *lives, bool no_reuse) {
     }
     for (uint32_t i = 0; i < g->tensor_count; i++) {
         sd_tensor *t = lives[i].tensor;
-        if (no_reuse || t->input)
-            lives[i].first = 0;
         /* What a step reads from the prompt's part must survive all replays of the step. */
         bool crosses = lives[i].first < plan->first_step && lives[i].last >= plan->first_step;
         if (no_reuse || t->input || t->output || crosses)

@@ -17,7 +17,7 @@ bool sd_weight_is_matrix(const sd_weight *w);
 /* Sets `bytes` from form, shape and dtype. */
 void sd_weight_size(sd_weight *w, const struct sd_vk_info *info);
 
-/* Gives every weight a device address in a few large buffers. */
+/* Gives every weight a device address in a few large buffers, or none where there is no room for all. */
 sd_status sd_weights_place(sd_weights *w, sd_vk *vk, sd_error *err);
 
 #endif

@@ -63,6 +63,10 @@ static sd_status check_part(const char *label, const char *name, const sd_weight
         raw->dtype != SD_F8_E5M2)
         return sd_fail(err, SD_E_UNSUPPORTED, "%s: tensor %s: expected F32, F16, BF16 or F8 values, found %s",
                        label, name, sd_dtype_name(raw->dtype));
+    if (raw->bytes / rows_of_part(w) > scratch_bytes)
+        return sd_fail(err, SD_E_UNSUPPORTED,
+                       "%s: tensor %s: expected rows of at most %d bytes, found %" PRIu64, label, name,
+                       scratch_bytes, raw->bytes / rows_of_part(w));
     return SD_OK;
 }
 
@@ -123,7 +127,7 @@ sd_status sd_weights_place(sd_weights *w, sd_vk *vk, sd_error *err) {
         w->buffers = list;
         sd_status status = sd_vk_buffer_create(vk, &list[w->buffer_count], size, SD_VK_LOCAL, "weights", err);
         if (status) {
-            for (uint32_t i = first; i < w->count; i++)
+            for (uint32_t i = 0; i < w->count; i++)
                 w->list[i]->address = 0;
             return status;
         }
@@ -187,7 +191,7 @@ static sd_status pack_part(struct packer *p, const sd_weight *w, uint32_t part, 
         l = sd_gemm_layout(info, w);
     uint32_t rows = rows_of_part(w);
     uint64_t row_bytes = raw->bytes / rows;
-    uint32_t chunk = row_bytes * rows > scratch_bytes ? (uint32_t)(scratch_bytes / row_bytes) & ~3u : rows;
+    uint32_t chunk = row_bytes * rows > scratch_bytes ? (uint32_t)(scratch_bytes / row_bytes) : rows;
     sd_status status = SD_OK;
     for (uint32_t row = 0; row < rows && !status; row += chunk) {
         uint32_t now = rows - row < chunk ? rows - row : chunk;

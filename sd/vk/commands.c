@@ -7,6 +7,7 @@ struct sd_vk_commands {
     VkCommandBuffer handle;
     VkQueryPool queries;
     uint32_t timestamps, stamped;
+    bool ran; /* only then are there timestamps to wait for */
 };
 
 sd_status sd_vk_commands_create(sd_vk *vk, sd_vk_commands **out, uint32_t timestamps, sd_error *err) {
@@ -102,6 +103,8 @@ sd_status sd_vk_submit(sd_vk *vk, sd_vk_commands *const *commands, uint32_t coun
         VK(vkWaitForFences(vk->device, 1, &vk->fence, VK_TRUE, UINT64_MAX));
         VK(vkResetFences(vk->device, 1, &vk->fence));
     }
+    for (uint32_t i = 0; i < count; i++)
+        commands[i]->ran = true;
 error:
     return status;
 }
@@ -111,7 +114,7 @@ sd_status sd_vk_commands_times(sd_vk *vk, sd_vk_commands *c, double *ns, uint32_
     uint64_t *ticks = NULL;
     for (uint32_t i = 0; i < count; i++)
         ns[i] = 0;
-    if (!c->stamped || count > c->stamped)
+    if (!c->ran || !c->stamped || count > c->stamped)
         return SD_OK;
     if (!(ticks = calloc(count, sizeof *ticks)))
         return sd_fail(err, SD_E_MEMORY, "out of memory");

@@ -22,7 +22,8 @@ sd_status sd_vk_commands_finish(sd_vk_commands *commands, sd_error *err);
 
 /* Submits and waits until the device is done. SD_E_DEVICE_LOST when it vanished. */
 sd_status sd_vk_submit(sd_vk *vk, sd_vk_commands *const *commands, uint32_t count, sd_error *err);
-/* Nanoseconds of the timestamps of the last submission, relative to the first; 0s where there are none. */
+/* Nanoseconds of the timestamps of the last submission, relative to the first; 0s where there are none, and
+ * before the first submission. */
 sd_status sd_vk_commands_times(sd_vk *vk, sd_vk_commands *commands, double *ns, uint32_t count,
                                sd_error *err);
 

@@ -29,10 +29,11 @@ static void check(optest *t, sd_tensor *view, uint32_t first, uint32_t c) {
 static void slices_of_slices_and_parts(void **state) {
     static const struct { uint32_t first, c; } cases[] = {{0, 12}, {2, 3}, {0, 7}, {8, 4}, {4, 8}, {6, 4}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        for (int act = 0; act < 2; act++) {
-            optest *t = optest_begin(state, act ? SD_F16 : SD_F32);
+        for (uint32_t variant = 0; variant < 4; variant++) {
+            optest *t = optest_begin(state, variant % 2 ? SD_F16 : SD_F32);
             sd_graph *g = optest_graph(t);
-            sd_tensor *x = sd_concat(g, numbered(t, 5, 0, 8), numbered(t, 5, 8, 4));
+            uint32_t split = 7 + variant / 2;
+            sd_tensor *x = sd_concat(g, numbered(t, 5, 0, split), numbered(t, 5, split, 12 - split));
             check(t, sd_slice(g, x, cases[i].first, cases[i].c), cases[i].first, cases[i].c);
             optest_end(&t);
         }

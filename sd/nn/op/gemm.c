@@ -129,6 +129,15 @@ static sd_tensor *readable(sd_graph *g, sd_tensor *x, const sd_weight *w) {
     return fits ? x : sd_graph_whole(g, x);
 }
 
+/* Whether the layer was bound for this operation: the kernels take sizes from both. */
+static bool bound_for(const struct gemm *q, const sd_weight *w, const sd_weight *bias) {
+    sd_weight_form form = q->upsample ? SD_WEIGHT_UPSAMPLE : q->geglu ? SD_WEIGHT_GEGLU : SD_WEIGHT_GEMM;
+    uint32_t k = q->upsample ? 3 : q->tap_width;
+    return w->form == form && w->kh == k && w->kw == k && k % 2 &&
+           (!bias ||
+            (bias->n == w->n && bias->form == (q->geglu ? SD_WEIGHT_GEGLU_VECTOR : SD_WEIGHT_VECTOR)));
+}
+
 static sd_tensor *build(sd_graph *g, const struct sd_op *op, sd_tensor *x, sd_layer layer,
                         const struct gemm *q, uint32_t h, uint32_t w, const sd_fuse *fuse) {
     static const sd_fuse none;
@@ -138,19 +147,23 @@ static sd_tensor *build(sd_graph *g, const struct sd_op *op, sd_tensor *x, sd_la
     if (x->c != layer.weight->c)
         return sd_graph_fail(g, SD_E_INTERNAL, "%s: expected %u input channels, found %u", op->name,
                              layer.weight->c, x->c);
+    if (!bound_for(q, layer.weight, layer.bias))
+        return sd_graph_fail(g, SD_E_INTERNAL, "%s: '%s' or its bias was bound for another operation",
+                             op->name, layer.weight->names[0]);
     x = readable(g, x, layer.weight);
-    sd_tensor *residual = sd_graph_whole(g, fuse->residual);
+    sd_tensor *residual = sd_graph_whole(g, fuse->residual), *vector = sd_graph_whole(g, fuse->vector);
     sd_tensor *out = sd_graph_tensor(g, fuse->f32 ? SD_F32 : g->act, x ? x->n : 1, h, w,
                                      layer.weight->n / (q->geglu ? 2 : 1));
     if (!x || !out)
         return NULL;
     if (residual && !same_shape(residual, out))
         return sd_graph_fail(g, SD_E_INTERNAL, "%s: the residual's shape is not the output's", op->name);
-    if (fuse->vector && (fuse->vector->c != out->c || (fuse->vector->n != 1 && fuse->vector->n != out->n)))
+    if (vector &&
+        (vector->c != out->c || vector->h * vector->w != 1 || (vector->n != 1 && vector->n != out->n)))
         return sd_graph_fail(g, SD_E_INTERNAL,
-                             "%s: the vector has %u images of %u channels, expected %u of %u", op->name,
-                             fuse->vector->n, fuse->vector->c, out->n, out->c);
-    sd_tensor *inputs[] = {[in_x] = x, [in_vector] = fuse->vector, [in_residual] = residual};
+                             "%s: expected a vector of [1,1,1,%u] or [%u,1,1,%u], found [%u,%u,%u,%u]",
+                             op->name, out->c, out->n, out->c, vector->n, vector->h, vector->w, vector->c);
+    sd_tensor *inputs[] = {[in_x] = x, [in_vector] = vector, [in_residual] = residual};
     struct gemm params = *q;
     params.act = fuse->act;
     return sd_graph_add(g, op, out, inputs, 3, layer.weight, layer.bias, &params, sizeof params);

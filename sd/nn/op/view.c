@@ -48,7 +48,8 @@ sd_tensor *sd_slice(sd_graph *g, sd_tensor *x, uint32_t first, uint32_t c) {
         uint32_t split = x->parts[0]->c;
         if (first + c <= split)
             return sd_slice(g, x->parts[0], first, c);
-        if (first >= split)
+        /* Behind an odd part of f16, even channels lie in the middle of words. */
+        if (first >= split && (x->dtype != SD_F16 || (first - split) % 2 == 0))
             return sd_slice(g, x->parts[1], first - split, c);
         if (!(x = sd_graph_whole(g, x)))
             return NULL;
