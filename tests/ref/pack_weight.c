@@ -97,18 +97,19 @@ static void expect_f16(const sd_weight *w, uint64_t word, uint32_t found, float 
 static void check_matrix(const struct sd_vk_info *info, const struct packed *p, const uint32_t *words) {
     const sd_weight *w = p->w;
     const struct sd_gemm_layout l = sd_gemm_layout(info, w);
-    uint32_t step = w->dtype == SD_F16 ? 2 : 1;
+    uint32_t step = w->dtype == SD_F16 ? 2 : 1, run = l.run * step;
     uint64_t at = 0;
     for (uint32_t phase = 0; phase < l.phases; phase++)
         for (uint32_t tile = 0; tile < l.tiles; tile++)
-            for (uint32_t k = 0; k < l.taps * l.c_padded; k += step)
-                for (uint32_t row = tile * l.tile; row < (tile + 1) * l.tile; row++, at++) {
-                    float value = matrix_value(p, &l, phase, row, k);
-                    if (step == 1)
-                        expect_f32(w, at, words[at], value);
-                    else
-                        expect_f16(w, at, words[at], value, matrix_value(p, &l, phase, row, k + 1));
-                }
+            for (uint32_t first = 0; first < l.taps * l.c_padded; first += run)
+                for (uint32_t row = tile * l.tile; row < (tile + 1) * l.tile; row++)
+                    for (uint32_t k = first; k < first + run; k += step, at++) {
+                        float value = matrix_value(p, &l, phase, row, k);
+                        if (step == 1)
+                            expect_f32(w, at, words[at], value);
+                        else
+                            expect_f16(w, at, words[at], value, matrix_value(p, &l, phase, row, k + 1));
+                    }
     assert_int_equal(at * 4, w->bytes);
 }
 
