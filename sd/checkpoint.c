@@ -119,7 +119,7 @@ static void set_part(sd_checkpoint *c, sd_part part, sd_safetensors *file, sd_sp
                                      .config = p->config,
                                      .config_path = p->config_path};
     p->label = sd_arena_strdup(&c->arena, label);
-    p->source = (struct sd_weight_source){p->label ? p->label : "model", p, find};
+    p->source = (struct sd_weight_source){.label = p->label ? p->label : "model", .user = p, .find = find};
 }
 
 static bool has(const sd_safetensors *file, const char *name) {

@@ -88,7 +88,7 @@ static sd_status run(sd_vk *vk, sd_graph *g, sd_tensor *x, sd_tensor *y, struct 
 
 static sd_status try_shape(sd_vk *vk, const struct sd_vk_info *info, struct trial *t, sd_error *err) {
     const struct shape *s = &t->shape;
-    const struct sd_weight_source source = {"self-test", t, find};
+    const struct sd_weight_source source = {.label = "self-test", .user = t, .find = find};
     sd_weights *weights = NULL;
     sd_graph *g = NULL;
     fill(t->x, (size_t)s->h * s->w * s->c, 1);

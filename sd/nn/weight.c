@@ -66,13 +66,21 @@ sd_status sd_weights_create(sd_weights **out, sd_error *err) {
     return *out ? SD_OK : sd_fail(err, SD_E_MEMORY, "out of memory");
 }
 
+void sd_weights_unplace(sd_weights *w, sd_vk *vk) {
+    for (uint32_t i = 0; i < w->buffer_count; i++)
+        sd_vk_buffer_destroy(vk, &w->buffers[i]);
+    for (uint32_t i = 0; i < w->count; i++)
+        w->list[i]->address = 0;
+    free(w->buffers);
+    w->buffers = NULL;
+    w->buffer_count = 0;
+}
+
 void sd_weights_destroy(sd_vk *vk, sd_weights **handle) {
     sd_weights *w = *handle;
     if (!w)
         return;
-    for (uint32_t i = 0; i < w->buffer_count; i++)
-        sd_vk_buffer_destroy(vk, &w->buffers[i]);
-    free(w->buffers);
+    sd_weights_unplace(w, vk);
     free(w->list);
     sd_arena_clear(&w->arena);
     free(w);

@@ -75,16 +75,23 @@ struct sd_raw {
     uint64_t bytes;
 };
 
+struct sd_edit;
+
 /* Where weights come from. `find` returns false when the name is absent. */
 struct sd_weight_source {
     const char *label; /* file or folder, for messages */
     void *user;
     bool (*find)(void *user, const char *name, struct sd_raw *out);
+    /* What changes a tensor on its way (sd/nn/edit.h), NULL for nothing: appends its steps to `edit`, whose
+     * weight is there, and returns true, or false when the tensor stays as it is. With `edit` NULL it only
+     * tells which. */
+    bool (*edit)(void *user, const char *name, struct sd_edit *edit);
 };
 
 /* Precision of the packed weights. */
 typedef enum sd_weight_precision {
     SD_WEIGHTS_LOSSLESS, /* f16 where the file's f16 can be kept exactly, else f32 */
+    SD_WEIGHTS_AS_FILE,  /* the same, but f16 tensors that were edited are rounded to f16 again */
     SD_WEIGHTS_F16       /* always f16 (matrices and tables; vectors stay f32) */
 } sd_weight_precision;
 
@@ -92,6 +99,12 @@ typedef enum sd_weight_precision {
  * uploads and packs on the device. */
 sd_status sd_weights_load(sd_weights *w, sd_vk *vk, const struct sd_weight_source *source,
                           sd_weight_precision precision, sd_error *err);
+/* Loads those tensors again whose names `changed` tells, after the source's edits became others; the rest
+ * stays where it is, unless a tensor needs another element type than before: then all are loaded again. After
+ * an error the weights are in no defined state. */
+sd_status sd_weights_update(sd_weights *w, sd_vk *vk, const struct sd_weight_source *source,
+                            sd_weight_precision precision, bool (*changed)(void *user, const char *name),
+                            void *user, sd_error *err);
 /* Random values made on the device with the deviation of a fresh layer, for benchmarks. */
 sd_status sd_weights_random(sd_weights *w, sd_vk *vk, sd_weight_precision precision, uint32_t seed,
                             sd_error *err);

@@ -19,5 +19,7 @@ void sd_weight_size(sd_weight *w, const struct sd_vk_info *info);
 
 /* Gives every weight a device address in a few large buffers, or none where there is no room for all. */
 sd_status sd_weights_place(sd_weights *w, sd_vk *vk, sd_error *err);
+/* Frees the buffers and takes the addresses back. */
+void sd_weights_unplace(sd_weights *w, sd_vk *vk);
 
 #endif

@@ -2,8 +2,8 @@
 
 #include "sd/base/checked.h"
 #include "sd/base/str.h"
+#include "sd/nn/edit_run.h"
 #include "sd/nn/op.h"
-#include "sd/vk/commands.h"
 #include "shaders/pack_weight.h"
 #include "shaders/shaders.h"
 
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { scratch_bytes = 64 << 20, buffer_bytes = 256 << 20, place_alignment = 256 };
+enum { buffer_bytes = 256 << 20, place_alignment = 256 };
 
 /* ---- checking ---- */
 
@@ -63,22 +63,30 @@ static sd_status check_part(const char *label, const char *name, const sd_weight
         raw->dtype != SD_F8_E5M2)
         return sd_fail(err, SD_E_UNSUPPORTED, "%s: tensor %s: expected F32, F16, BF16 or F8 values, found %s",
                        label, name, sd_dtype_name(raw->dtype));
-    if (raw->bytes / rows_of_part(w) > scratch_bytes)
+    if (raw->bytes / rows_of_part(w) > SD_UPLOAD_BYTES)
         return sd_fail(err, SD_E_UNSUPPORTED,
                        "%s: tensor %s: expected rows of at most %d bytes, found %" PRIu64, label, name,
-                       scratch_bytes, raw->bytes / rows_of_part(w));
+                       SD_UPLOAD_BYTES, raw->bytes / rows_of_part(w));
     return SD_OK;
 }
 
-static void choose_dtype(sd_weight *w, const struct sd_weight_source *source, sd_weight_precision precision) {
-    struct sd_raw raw;
+static bool is_edited(const struct sd_weight_source *source, const char *name) {
+    return source->edit && source->edit(source->user, name, NULL);
+}
+
+/* Element type of the packed weight. f16 is exact where the file has no more, and nothing is added up. */
+static sd_dtype choose_dtype(const sd_weight *w, const struct sd_weight_source *source,
+                             sd_weight_precision precision) {
     bool exact = w->form != SD_WEIGHT_UPSAMPLE; /* whose taps are summed */
     if (!sd_weight_is_matrix(w) && w->form != SD_WEIGHT_TABLE)
-        return;
-    for (uint32_t i = 0; i < w->parts; i++)
-        exact = exact && source->find(source->user, w->names[i], &raw) &&
+        return SD_F32;
+    for (uint32_t i = 0; i < w->parts; i++) {
+        struct sd_raw raw;
+        bool edited = precision == SD_WEIGHTS_LOSSLESS && is_edited(source, w->names[i]);
+        exact = exact && !edited && source->find(source->user, w->names[i], &raw) &&
                 (raw.dtype == SD_F16 || sd_dtype_size(raw.dtype) == 1);
-    w->dtype = exact || precision == SD_WEIGHTS_F16 ? SD_F16 : SD_F32;
+    }
+    return exact || precision == SD_WEIGHTS_F16 ? SD_F16 : SD_F32;
 }
 
 static sd_status check_all(sd_weights *w, const struct sd_weight_source *source, sd_error *err) {
@@ -141,112 +149,123 @@ sd_status sd_weights_place(sd_weights *w, sd_vk *vk, sd_error *err) {
 
 /* ---- packing ---- */
 
-/* Raw bytes wait in a scratch buffer until it is full; then one submission packs them all. */
-struct packer {
-    sd_vk *vk;
-    sd_vk_buffer *scratch;
-    uint64_t used;
-    sd_vk_commands *commands;
-};
-
-static sd_status flush(struct packer *p, sd_error *err) {
-    sd_status status = SD_OK;
-    if (p->commands && !(status = sd_vk_commands_finish(p->commands, err)))
-        status = sd_vk_submit(p->vk, &p->commands, 1, err);
-    sd_vk_commands_destroy(p->vk, &p->commands);
-    p->used = 0;
-    return status;
-}
-
-static uint32_t shader_type(sd_dtype dtype) {
-    return dtype == SD_F16 ? 1 : dtype == SD_BF16 ? 2 : dtype == SD_F8_E4M3 ? 3 : dtype == SD_F8_E5M2 ? 4 : 0;
-}
-
-static sd_status dispatch_pack(struct packer *p, const sd_weight *w, sd_dtype type,
+/* Packs the rows that lie at push->source. */
+static sd_status dispatch_pack(struct sd_upload *u, const sd_weight *w, sd_dtype type,
                                const struct pack_weight_push *push, uint32_t phases, sd_error *err) {
     bool paired = w->form == SD_WEIGHT_GEGLU || w->form == SD_WEIGHT_GEGLU_VECTOR;
     uint32_t form = w->form == SD_WEIGHT_UPSAMPLE ? 3
                     : sd_weight_is_matrix(w)      ? 2
                     : w->form == SD_WEIGHT_TABLE  ? 1
                                                   : 0;
-    const uint32_t spec[] = {shader_type(type), w->dtype == SD_F16, form, paired};
+    const uint32_t spec[] = {sd_raw_shader_type(type), w->dtype == SD_F16, form, paired};
     uint32_t size[3];
     sd_fold_groups(sd_ceil_div(push->words, 64), size);
     size[2] = phases;
-    sd_vk_pipeline *pipeline;
-    sd_status status = sd_vk_pipeline_get(p->vk, &sd_shader_pack_weight, spec, 4, 0, &pipeline, err);
-    if (!status && !p->commands)
-        status = sd_vk_commands_create(p->vk, &p->commands, 0, err);
-    if (!status)
-        sd_vk_commands_dispatch(p->commands, pipeline, push, sizeof *push, size);
-    return status;
+    return sd_upload_dispatch(u, &sd_shader_pack_weight, spec, 4, push, sizeof *push, size, err);
 }
 
-static sd_status pack_part(struct packer *p, const sd_weight *w, uint32_t part, const struct sd_raw *raw,
-                           sd_error *err) {
-    const struct sd_vk_info *info = sd_vk_info(p->vk);
+/* Packs a part from where `edit` left it as f32, or (`edit` NULL) from the file in pieces that fit the
+ * scratch. */
+static sd_status pack_part(struct sd_upload *u, const sd_weight *w, uint32_t part, const struct sd_raw *raw,
+                           const sd_edit *edit, sd_error *err) {
     struct sd_gemm_layout l = {
         .tile = 1, .run = 1, .c_padded = 1, .taps = 1, .phases = 1, .words = w->bytes / 4};
     if (sd_weight_is_matrix(w))
-        l = sd_gemm_layout(info, w);
+        l = sd_gemm_layout(sd_vk_info(u->vk), w);
     uint32_t rows = rows_of_part(w);
+    struct pack_weight_push push = {.packed = w->address,
+                                    .n = w->n,
+                                    .c = w->c,
+                                    .kh = w->kh,
+                                    .kw = w->kw,
+                                    .column0 = part * rows,
+                                    .rows = rows,
+                                    .tile = l.tile,
+                                    .run = l.run,
+                                    .c_padded = l.c_padded,
+                                    .taps = l.taps,
+                                    .words = (uint32_t)l.words};
+    if (edit) {
+        sd_status status = sd_edit_run(edit, raw, u, &push.source, err);
+        return status ? status : dispatch_pack(u, w, SD_F32, &push, l.phases, err);
+    }
     uint64_t row_bytes = raw->bytes / rows;
-    uint32_t chunk = row_bytes * rows > scratch_bytes ? (uint32_t)(scratch_bytes / row_bytes) : rows;
+    uint32_t chunk = raw->bytes > SD_UPLOAD_BYTES ? (uint32_t)(SD_UPLOAD_BYTES / row_bytes) : rows;
     sd_status status = SD_OK;
-    for (uint32_t row = 0; row < rows && !status; row += chunk) {
-        uint32_t now = rows - row < chunk ? rows - row : chunk;
-        uint64_t bytes = now * row_bytes,
-                 rounded = (bytes + place_alignment - 1) & ~(uint64_t)(place_alignment - 1);
-        if (p->used + rounded > scratch_bytes && (status = flush(p, err)))
-            break;
-        status =
-            sd_vk_write(p->vk, p->scratch, p->used, (const char *)raw->data + row * row_bytes, bytes, err);
-        const struct pack_weight_push push = {.source = p->scratch->address + p->used,
-                                              .packed = w->address,
-                                              .n = w->n,
-                                              .c = w->c,
-                                              .kh = w->kh,
-                                              .kw = w->kw,
-                                              .column0 = part * rows,
-                                              .row0 = row,
-                                              .rows = now,
-                                              .tile = l.tile,
-                                              .run = l.run,
-                                              .c_padded = l.c_padded,
-                                              .taps = l.taps,
-                                              .words = (uint32_t)l.words};
-        p->used += rounded;
+    for (; push.row0 < rows && !status; push.row0 += chunk) {
+        push.rows = rows - push.row0 < chunk ? rows - push.row0 : chunk;
+        status = sd_upload_stage(u, (const char *)raw->data + push.row0 * row_bytes, push.rows * row_bytes,
+                                 &push.source, err);
         if (!status)
-            status = dispatch_pack(p, w, raw->dtype, &push, l.phases, err);
+            status = dispatch_pack(u, w, raw->dtype, &push, l.phases, err);
+    }
+    return status;
+}
+
+static sd_status load_one(struct sd_upload *u, const sd_weight *w, const struct sd_weight_source *source,
+                          sd_error *err) {
+    sd_status status = SD_OK;
+    for (uint32_t part = 0; part < w->parts && !status; part++) {
+        struct sd_raw raw;
+        sd_edit edit;
+        const char *name = w->names[part];
+        source->find(source->user, name, &raw);
+        bool edited = is_edited(source, name);
+        if (edited) {
+            sd_edit_begin(&edit, rows_of_part(w), w->c * w->kh * w->kw);
+            source->edit(source->user, name, &edit);
+        }
+        status = pack_part(u, w, part, &raw, edited ? &edit : NULL, err);
+        if (edited)
+            sd_edit_clear(&edit);
     }
     return status;
 }
 
 sd_status sd_weights_load(sd_weights *w, sd_vk *vk, const struct sd_weight_source *source,
                           sd_weight_precision precision, sd_error *err) {
-    struct packer p = {.vk = vk};
+    struct sd_upload u;
     if (w->failed)
         return sd_fail(err, SD_E_MEMORY, "out of memory while naming the weights");
     sd_status status = check_all(w, source, err);
     if (status)
         return status;
     for (uint32_t i = 0; i < w->count; i++) {
-        choose_dtype(w->list[i], source, precision);
+        w->list[i]->dtype = choose_dtype(w->list[i], source, precision);
         sd_weight_size(w->list[i], sd_vk_info(vk));
     }
-    if ((status = sd_weights_place(w, vk, err)) ||
-        (status =
-             sd_vk_buffer_create(vk, &p.scratch, scratch_bytes, SD_VK_LOCAL, "weights on their way", err)))
+    if ((status = sd_weights_place(w, vk, err)) || (status = sd_upload_begin(&u, vk, err)))
         return status;
     for (uint32_t i = 0; i < w->count && !status; i++)
-        for (uint32_t part = 0; part < w->list[i]->parts && !status; part++) {
-            struct sd_raw raw;
-            source->find(source->user, w->list[i]->names[part], &raw);
-            status = pack_part(&p, w->list[i], part, &raw, err);
+        status = load_one(&u, w->list[i], source, err);
+    return sd_upload_end(&u, status, err);
+}
+
+/* Whether a part of the weight changed. */
+static bool any_changed(const sd_weight *w, bool (*changed)(void *user, const char *name), void *user) {
+    for (uint32_t part = 0; part < w->parts; part++)
+        if (changed(user, w->names[part]))
+            return true;
+    return false;
+}
+
+sd_status sd_weights_update(sd_weights *w, sd_vk *vk, const struct sd_weight_source *source,
+                            sd_weight_precision precision, bool (*changed)(void *user, const char *name),
+                            void *user, sd_error *err) {
+    struct sd_upload u;
+    for (uint32_t i = 0; i < w->count; i++)
+        if (any_changed(w->list[i], changed, user) &&
+            choose_dtype(w->list[i], source, precision) != w->list[i]->dtype) {
+            sd_weights_unplace(w, vk);
+            return sd_weights_load(w, vk, source, precision, err);
         }
-    sd_status last = flush(&p, status ? NULL : err);
-    sd_vk_buffer_destroy(vk, &p.scratch);
-    return status ? status : last;
+    sd_status status = sd_upload_begin(&u, vk, err);
+    if (status)
+        return status;
+    for (uint32_t i = 0; i < w->count && !status; i++)
+        if (any_changed(w->list[i], changed, user))
+            status = load_one(&u, w->list[i], source, err);
+    return sd_upload_end(&u, status, err);
 }
 
 sd_status sd_weights_assume(sd_weights *w, const struct sd_vk_info *info, sd_weight_precision precision,

@@ -68,7 +68,7 @@ golden *golden_begin(void **state, const char *family, const char *part, sd_dtyp
     sd_error err;
     assert_non_null(t);
     *t = (golden){.vk = *state, .family = family, .part = part, .act = act};
-    t->source = (struct sd_weight_source){part, t, find_in_folder};
+    t->source = (struct sd_weight_source){.label = part, .user = t, .find = find_in_folder};
     t->values = open_file(family, "golden.safetensors");
     snprintf(path, sizeof path, "%s/%s", part,
              strncmp(part, "text", 4) ? "diffusion_pytorch_model.safetensors" : "model.safetensors");

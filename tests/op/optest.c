@@ -186,7 +186,7 @@ const float *optest_run(optest *t, sd_tensor *out) {
     sd_plan *plan = NULL;
     sd_exec *exec = NULL;
     const struct sd_plan_options options = {.guard = guard_bytes, .no_reuse = true};
-    const struct sd_weight_source source = {"test", t, find_tensor};
+    const struct sd_weight_source source = {.label = "test", .user = t, .find = find_tensor};
     if (sd_weights_load(t->weights, t->vk, &source, SD_WEIGHTS_LOSSLESS, &err))
         fail_msg("%s", err.message);
     out = sd_graph_output(t->graph, out, "output");

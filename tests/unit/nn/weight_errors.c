@@ -38,7 +38,8 @@ static sd_weights *bind(void) {
 /* Loads the list; on failure no weight may pass for loaded. */
 static sd_status load(sd_vk *vk, const struct stored *list, sd_error *err) {
     sd_weights *w = bind();
-    const struct sd_weight_source source = {"model.safetensors", (void *)list, find_stored};
+    const struct sd_weight_source source = {
+        .label = "model.safetensors", .user = (void *)list, .find = find_stored};
     sd_status status = sd_weights_load(w, vk, &source, SD_WEIGHTS_LOSSLESS, err);
     for (size_t i = 0; i < sd_weights_count(w); i++)
         assert_int_equal(sd_weights_at(w, i)->address != 0, status == SD_OK);

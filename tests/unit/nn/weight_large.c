@@ -36,7 +36,7 @@ static void tensors_come_in_pieces(void **state) {
     const struct sd_raw bias = {SD_F32, 1, {rows}, values, rows * sizeof *values};
     struct stored list[] = {{"up.weight", raw}, {"up.bias", bias}, {"q.weight", raw},
                             {"k.weight", raw},  {"table", raw},    {NULL, {0}}};
-    const struct sd_weight_source source = {"test", list, find_stored};
+    const struct sd_weight_source source = {.label = "test", .user = list, .find = find_stored};
     sd_weights *w;
     sd_error err;
     assert_int_equal(sd_weights_create(&w, &err), SD_OK);
@@ -63,7 +63,7 @@ static void rows_beyond_a_piece_are_refused(void **state) {
     static const float data[1];
     const uint32_t width = (64 << 20) / 4 + 1;
     struct stored list[] = {{"table", {SD_F32, 2, {1, width}, data, (uint64_t)width * 4}}, {NULL, {0}}};
-    const struct sd_weight_source source = {"model.safetensors", list, find_stored};
+    const struct sd_weight_source source = {.label = "model.safetensors", .user = list, .find = find_stored};
     sd_weights *w;
     sd_error err;
     assert_int_equal(sd_weights_create(&w, &err), SD_OK);

@@ -130,7 +130,7 @@ static void load_and_check(sd_vk *vk, sd_dtype dtype, sd_weight_precision precis
     sd_vk_buffer *kept = soil_memory(vk);
     sd_error err;
     fill_checkpoint(w, list, dtype, size * 10 + dtype);
-    const struct sd_weight_source source = {"test", list, find_stored};
+    const struct sd_weight_source source = {.label = "test", .user = list, .find = find_stored};
     if (sd_weights_load(w, vk, &source, precision, &err))
         fail_msg("%s", err.message);
     for (size_t i = 0; i < sd_weights_count(w); i++) {
@@ -163,7 +163,7 @@ static void every_f8(void **state) {
         struct stored list[] = {
             {"table", {.dtype = stored_types[type], .rank = 2, .shape = {16, 16}, .data = all, .bytes = 256}},
             {NULL, {0}}};
-        const struct sd_weight_source source = {"test", list, find_stored};
+        const struct sd_weight_source source = {.label = "test", .user = list, .find = find_stored};
         assert_int_equal(sd_weights_create(&w, &err), SD_OK);
         const sd_weight *table = sd_bind_table(w, 16, 16, "table");
         assert_int_equal(sd_weights_load(w, *state, &source, SD_WEIGHTS_LOSSLESS, &err), SD_OK);

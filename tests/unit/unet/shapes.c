@@ -126,7 +126,7 @@ static void every_row_is_detected(void **state) {
     for (size_t r = 0; (row = sd_unet_config_at(r)); r++) {
         struct shell shell = {row, bind(row), row->context == 768};
         struct sd_unet_config found;
-        const struct sd_weight_source folder = {"folder", &shell, find_canonical},
+        const struct sd_weight_source folder = {.label = "folder", .user = &shell, .find = find_canonical},
                                       file = {"file", &shell, find_in_file};
         expect_row(&folder, &found, row);
         struct sd_unet_ldm ldm = {.file = &file, .config = &found};
@@ -144,7 +144,7 @@ static void unknown_shapes_follow_the_family(void **state) {
     odd.down_depth[1][1] = 3;
     for (int convolutions = 0; convolutions < 2; convolutions++) {
         struct shell shell = {&odd, bind(&odd), convolutions};
-        const struct sd_weight_source source = {"folder", &shell, find_canonical};
+        const struct sd_weight_source source = {.label = "folder", .user = &shell, .find = find_canonical};
         assert_int_equal(sd_unet_detect(&found, &source, &err), SD_OK);
         assert_null(found.name);
         assert_int_equal(found.down_depth[1][1], 3);
@@ -161,7 +161,7 @@ static bool find_nothing(void *user, const char *name, struct sd_raw *out) {
 
 static void says_what_is_missing(void **state) {
     (void)state;
-    const struct sd_weight_source source = {"model.safetensors", NULL, find_nothing};
+    const struct sd_weight_source source = {.label = "model.safetensors", .user = NULL, .find = find_nothing};
     struct sd_unet_config found;
     sd_error err;
     assert_int_equal(sd_unet_detect(&found, &source, &err), SD_E_NOT_FOUND);
