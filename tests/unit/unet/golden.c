@@ -174,7 +174,7 @@ static void start(struct run *r, sd_vk *vk, const struct network *net, sd_dtype 
                   uint32_t h, uint32_t w, uint32_t tokens) {
     sd_error err;
     const struct sd_plan_options keep = {.no_reuse = true};
-    const struct sd_weight_source source = {net->family, net->weights, find};
+    const struct sd_weight_source source = {.label = net->family, .user = net->weights, .find = find};
     *r = (struct run){.network = net, .limit = act == SD_F16 ? f16_limit : f32_limit};
     if (sd_graph_create(&r->graph, sd_vk_info(vk), act, &err) || sd_weights_create(&r->weights, &err) ||
         sd_unet_bind(&r->unet, &net->config, plain, r->weights, &err) ||

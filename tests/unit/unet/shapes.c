@@ -127,7 +127,7 @@ static void every_row_is_detected(void **state) {
         struct shell shell = {row, bind(row), row->context == 768};
         struct sd_unet_config found;
         const struct sd_weight_source folder = {.label = "folder", .user = &shell, .find = find_canonical},
-                                      file = {"file", &shell, find_in_file};
+                                      file = {.label = "file", .user = &shell, .find = find_in_file};
         expect_row(&folder, &found, row);
         struct sd_unet_ldm ldm = {.file = &file, .config = &found};
         struct sd_weight_source mapped = sd_unet_ldm_source(&ldm);
