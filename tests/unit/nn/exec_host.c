@@ -179,8 +179,8 @@ static void record_groups(const sd_node *node, sd_emit *e) {
     struct sd_dispatch d = {.shader = &sd_shader_peak_copy};
     memcpy(d.groups, node->params, sizeof d.groups);
     sd_emit_dispatch(e, &d);
-    d.shader = NULL; /* after a failure nothing is recorded, whatever follows */
-    sd_emit_dispatch(e, &d);
+    /* After a failure nothing is recorded, whatever follows. */
+    sd_emit_dispatch(e, &(struct sd_dispatch){.groups = {1, 1, 1}});
     sd_emit_barrier(e);
 }
 
