@@ -157,12 +157,10 @@ void sd_exec_destroy(sd_exec **handle) {
     *handle = NULL;
 }
 
-static bool contiguous(const sd_tensor *t) {
-    return t->owner && t->pitch == t->c;
-}
-
-static uint64_t position(const sd_tensor *t) {
-    return t->owner->place + (uint64_t)t->offset * sd_dtype_size(t->dtype);
+/* The owner or all of it in another shape: between the channels of a slice lie those of others. */
+static bool whole_owner(const sd_tensor *t) {
+    const sd_tensor *owner = t->owner;
+    return owner && (uint64_t)sd_tensor_rows(t) * t->c == (uint64_t)sd_tensor_rows(owner) * owner->c;
 }
 
 /* What the host sees of a tensor: f16 as f32. */
@@ -175,7 +173,7 @@ static sd_status check_host(const sd_tensor *t, size_t bytes, sd_error *err) {
     if (bytes != host_bytes(t))
         return sd_fail(err, SD_E_INTERNAL, "%s: expected %zu bytes for [%u,%u,%u,%u], found %zu", name,
                        host_bytes(t), t->n, t->h, t->w, t->c, bytes);
-    if (!t->owner || (t->dtype != SD_F16 && !contiguous(t)))
+    if (!whole_owner(t))
         return sd_fail(err, SD_E_INTERNAL, "%s: views cannot be moved to or from the host", name);
     return SD_OK;
 }
@@ -187,17 +185,17 @@ static sd_status write_half(sd_exec *exec, const sd_tensor *t, const float *data
         return sd_fail(err, SD_E_MEMORY, "out of memory");
     for (size_t r = 0; r < rows; r++)
         sd_f16_from_f32_array(half + r * t->pitch, data + r * t->c, t->c);
-    sd_status status = sd_vk_write(exec->vk, exec->buffer, position(t), half, rows * t->pitch * 2, err);
+    sd_status status = sd_vk_write(exec->vk, exec->buffer, t->owner->place, half, rows * t->pitch * 2, err);
     free(half);
     return status;
 }
 
 static sd_status read_half(sd_exec *exec, const sd_tensor *t, float *data, sd_error *err) {
-    size_t rows = sd_tensor_rows(t), count = (rows - 1) * t->pitch + t->c;
-    uint16_t *half = calloc(count, sizeof *half);
+    size_t rows = sd_tensor_rows(t);
+    uint16_t *half = calloc(rows * t->pitch + 1, sizeof *half);
     if (!half)
         return sd_fail(err, SD_E_MEMORY, "out of memory");
-    sd_status status = sd_vk_read(exec->vk, exec->buffer, position(t), half, count * 2, err);
+    sd_status status = sd_vk_read(exec->vk, exec->buffer, t->owner->place, half, rows * t->pitch * 2, err);
     for (size_t r = 0; r < rows && !status; r++)
         sd_f32_from_f16_array(data + r * t->c, half + r * t->pitch, t->c);
     free(half);
@@ -210,7 +208,7 @@ sd_status sd_exec_write(sd_exec *exec, const sd_tensor *t, const void *data, siz
         return status;
     if (t->dtype == SD_F16)
         return write_half(exec, t, data, err);
-    return sd_vk_write(exec->vk, exec->buffer, position(t), data, bytes, err);
+    return sd_vk_write(exec->vk, exec->buffer, t->owner->place, data, bytes, err);
 }
 
 sd_status sd_exec_read(sd_exec *exec, const sd_tensor *t, void *data, size_t bytes, sd_error *err) {
@@ -219,7 +217,7 @@ sd_status sd_exec_read(sd_exec *exec, const sd_tensor *t, void *data, size_t byt
         return status;
     if (t->dtype == SD_F16)
         return read_half(exec, t, data, err);
-    return sd_vk_read(exec->vk, exec->buffer, position(t), data, bytes, err);
+    return sd_vk_read(exec->vk, exec->buffer, t->owner->place, data, bytes, err);
 }
 
 /* GPUs get everything at once; a CPU's submissions take long enough to ask for a cancel between them. */

@@ -20,8 +20,8 @@ sd_status sd_exec_create(sd_exec **out, sd_vk *vk, const sd_plan *plan, const st
                          sd_error *err);
 void sd_exec_destroy(sd_exec **exec);
 
-/* `bytes` must be the tensor's whole size. f32 and i32 tensors are copied as they are; f16 ones are converted
- * from and to f32 on the host. */
+/* `bytes` must be the tensor's whole size; slices and concatenations are refused. f32 and i32 tensors are
+ * copied as they are; f16 ones are converted from and to f32 on the host. */
 sd_status sd_exec_write(sd_exec *exec, const sd_tensor *input, const void *data, size_t bytes, sd_error *err);
 sd_status sd_exec_read(sd_exec *exec, const sd_tensor *t, void *data, size_t bytes, sd_error *err);
 
