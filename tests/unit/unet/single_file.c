@@ -86,7 +86,7 @@ static void detection_agrees_with_the_configuration(void **state) {
         struct sd_unet_config config, found;
         sd_error err;
         sd_safetensors *single = open_file(NETWORKS "%s.safetensors", families[i]);
-        const struct sd_weight_source file = {families[i], single, find};
+        const struct sd_weight_source file = {.label = families[i], .user = single, .find = find};
         struct sd_unet_ldm ldm = {.file = &file, .config = &found};
         struct sd_weight_source source = sd_unet_ldm_source(&ldm);
         read_config(families[i], &config);
