@@ -25,7 +25,7 @@ struct matrix_product {
 
 /* matrix_map.comp: to = op(x, y) for every row r and column c, each operand read at an index made from r and
  * c. */
-#define MATRIX_ADD 0u      /* alpha x + beta y */
+#define MATRIX_ADD 0u      /* alpha x + beta y; y is not used where beta is 0 */
 #define MATRIX_MULTIPLY 1u /* alpha x y */
 #define MATRIX_DIVIDE 2u   /* alpha x / (y + beta) */
 

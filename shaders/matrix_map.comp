@@ -29,7 +29,7 @@ void main() {
     float x = Floats(push.x).d[index(p.x_index, p.x_p, p.x_q, r, c)];
     float y = Floats(push.y).d[index(p.y_index, p.y_p, p.y_q, r, c)], result;
     if (p.op == MATRIX_ADD)
-        result = p.alpha * x + p.beta * y;
+        result = p.beta == 0 ? p.alpha * x : p.alpha * x + p.beta * y;
     else if (p.op == MATRIX_MULTIPLY)
         result = p.alpha * x * y;
     else

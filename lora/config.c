@@ -1,0 +1,101 @@
+/* PEFT's configuration: numbers that its files keep outside the tensors. */
+#include "lora/file.h"
+
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+struct reader {
+    sd_lora *lora;
+    const cJSON *json;
+    const char *label;
+    sd_status status;
+    sd_error *err;
+};
+
+/* The field of a module's network: "unet.r" for modules called "unet....", or plain "r". */
+static const cJSON *field(const struct reader *r, const char *prefix, const char *name) {
+    char full[128];
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(r->json, full);
+    return cJSON_IsNull(item) ? NULL : item;
+}
+
+static double number(struct reader *r, const char *prefix, const char *name, double otherwise) {
+    const cJSON *item = field(r, prefix, name);
+    if (item && !r->status && (!cJSON_IsNumber(item) || !isfinite(item->valuedouble)))
+        r->status = sd_fail(r->err, SD_E_FORMAT, "%s: %s%s: expected a number", r->label, prefix, name);
+    return cJSON_IsNumber(item) ? item->valuedouble : otherwise;
+}
+
+static bool flag(const struct reader *r, const char *prefix, const char *name, bool otherwise) {
+    const cJSON *item = field(r, prefix, name);
+    return cJSON_IsBool(item) ? cJSON_IsTrue(item) : otherwise;
+}
+
+/* Patterns are layers' names, or the ends of them behind a dot; "^" demands the whole name. */
+static bool matches(const char *pattern, const char *module) {
+    bool whole = *pattern == '^';
+    size_t n = strlen(pattern + whole), length = strlen(module);
+    if (n && pattern[whole + n - 1] == '$')
+        n--;
+    return length >= n && !memcmp(module + length - n, pattern + whole, n) &&
+           (length == n || (!whole && module[length - n - 1] == '.'));
+}
+
+/* The value that a pattern table has for a module, or `otherwise`. */
+static double patterned(struct reader *r, const char *prefix, const char *table, const char *module,
+                        double otherwise) {
+    const cJSON *entry, *all = field(r, prefix, table);
+    cJSON_ArrayForEach(entry, all) {
+        if (strpbrk(entry->string, "*+?()[]{}|\\") && !r->status)
+            r->status = sd_fail(r->err, SD_E_UNSUPPORTED,
+                                "%s: %s%s: expected names of layers, found the expression '%.100s'", r->label,
+                                prefix, table, entry->string);
+        if (cJSON_IsNumber(entry) && matches(entry->string, module))
+            return entry->valuedouble;
+    }
+    return otherwise;
+}
+
+static void configure(struct reader *r, struct sd_lora_module *m, const char *prefix, const char *module) {
+    double given = number(r, prefix, "lora_alpha", number(r, prefix, "alpha", 0));
+    double alpha = patterned(r, prefix, "alpha_pattern", module, given);
+    double rank = patterned(r, prefix, "rank_pattern", module, number(r, prefix, "r", m->rank));
+    if (m->has_alpha || !(alpha > 0) || !(rank > 0))
+        return;
+    m->scale = (float)(flag(r, prefix, "use_rslora", false) ? alpha / sqrt(rank) : alpha / rank);
+}
+
+/* Names without the networks' prefixes, and the prefix of the configuration's fields for each. */
+static void configure_all(struct reader *r, const char *skip) {
+    static const char *const networks[] = {"unet.", "text_encoder.", "text_encoder_2."};
+    for (uint32_t i = 0; i < r->lora->module_count && !r->status; i++) {
+        struct sd_lora_module *m = &r->lora->modules[i];
+        size_t n = strlen(skip);
+        if (n && !strncmp(m->name, skip, n)) {
+            configure(r, m, "", m->name + n);
+            continue;
+        }
+        for (size_t k = 0; !n && k < sizeof networks / sizeof *networks; k++)
+            if (!strncmp(m->name, networks[k], strlen(networks[k])))
+                configure(r, m, networks[k], m->name + strlen(networks[k]));
+    }
+}
+
+sd_status sd_lora_read_config(sd_lora *lora, const char *label, const char *config, const char *prefix,
+                              sd_error *err) {
+    cJSON *json = config ? cJSON_Parse(config) : NULL;
+    struct reader r = {lora, json, label, SD_OK, err};
+    if (!cJSON_IsObject(json))
+        r.status = sd_fail(err, SD_E_FORMAT, "%s: expected a JSON object with PEFT's configuration", label);
+    else {
+        lora->settings.peft = true;
+        lora->settings.exact_cayley = !flag(&r, "", "use_cayley_neumann", true);
+        lora->settings.cayley_terms = (uint32_t)number(&r, "", "num_cayley_neumann_terms", 5);
+        configure_all(&r, prefix);
+    }
+    cJSON_Delete(json);
+    return r.status;
+}

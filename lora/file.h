@@ -1,0 +1,24 @@
+/* An opened adapter file. Internal to the lora room. */
+#ifndef LORA_FILE_H
+#define LORA_FILE_H
+
+#include "lora/module.h"
+#include "sd/io/safetensors.h"
+
+struct sd_lora {
+    sd_arena arena;
+    char *path, *name; /* name: last part of the path, without extension */
+    sd_safetensors *file;
+    struct sd_lora_settings settings;
+    struct sd_lora_module *modules;
+    uint32_t module_count;
+    const char **strays; /* keys whose endings say nothing */
+    uint32_t stray_count;
+};
+
+/* Numbers that stand in the metadata or in adapter_config.json instead of in tensors: alpha, rank-stabilised
+ * scales. `config` is JSON or NULL. */
+sd_status sd_lora_read_config(sd_lora *lora, const char *label, const char *config, const char *prefix,
+                              sd_error *err);
+
+#endif
