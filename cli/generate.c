@@ -10,6 +10,10 @@
 static const struct cli_option options[] = {
     {"model", 'm', "PATH", "safetensors file or diffusers folder"},
     {"output", 'o', "NAME", "file name; {seed}, {index} and {model} are filled in; default: sdvk-{seed}.png"},
+    {"lora", 'l', "FILE[:S[:T]]",
+     "merge a LoRA at strength S (default 1), T for the text encoders; may be repeated"},
+    {"lora-blocks", 0, "LIST", "12, 17, 20 or 26 block weights of the LoRA before it"},
+    {"lenient", 0, NULL, "ignore keys of a LoRA that fit no layer"},
     {"init-image", 'i', "FILE", "start from this picture (PNG or JPEG)"},
     {"device", 'd', "DEVICE", "index, name or UUID from `sdvk devices`"},
     {"precision", 0, "TYPE", "auto, f32 or f16"},
@@ -27,6 +31,7 @@ struct request {
     sd_params params;
     const char *model, *output, *init, *device, *precision, *prediction;
     bool plan, json, overwrite, validation, quiet, verbose;
+    struct cli_loras loras;
 };
 
 static sd_cancel cancel;
@@ -50,12 +55,19 @@ static void set_option(struct request *r, const char *name, const char *value) {
         const char *name;
         const char **text;
         bool *flag;
-    } fields[] = {{"model", &r->model, NULL},         {"output", &r->output, NULL},
-                  {"init-image", &r->init, NULL},     {"device", &r->device, NULL},
-                  {"precision", &r->precision, NULL}, {"prediction", &r->prediction, NULL},
-                  {"plan", NULL, &r->plan},           {"json", NULL, &r->json},
-                  {"overwrite", NULL, &r->overwrite}, {"validation", NULL, &r->validation},
-                  {"quiet", NULL, &r->quiet},         {"verbose", NULL, &r->verbose}};
+    } fields[] = {{"model", &r->model, NULL},
+                  {"output", &r->output, NULL},
+                  {"init-image", &r->init, NULL},
+                  {"device", &r->device, NULL},
+                  {"precision", &r->precision, NULL},
+                  {"prediction", &r->prediction, NULL},
+                  {"plan", NULL, &r->plan},
+                  {"json", NULL, &r->json},
+                  {"overwrite", NULL, &r->overwrite},
+                  {"validation", NULL, &r->validation},
+                  {"quiet", NULL, &r->quiet},
+                  {"verbose", NULL, &r->verbose},
+                  {"lenient", NULL, &r->params.lenient}};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         if (!strcmp(fields[i].name, name)) {
             if (fields[i].text)
@@ -76,6 +88,13 @@ static int parse(int argc, char **argv, struct request *r) {
             help();
             return EXIT_OK;
         }
+        int code = EXIT_OK;
+        if (arg.option && !strcmp(arg.option->name, "lora"))
+            code = cli_add_lora(&r->loras, arg.value);
+        else if (arg.option && !strcmp(arg.option->name, "lora-blocks"))
+            code = cli_set_lora_blocks(&r->loras, arg.value);
+        if (code)
+            return code;
         if (arg.option)
             set_option(r, arg.option->name, arg.value);
         else if (arg.shared) {
@@ -276,8 +295,10 @@ int cli_generate(int argc, char **argv) {
     sd_device device;
     sd_error err;
     int code = parse(argc, argv, &r);
-    if (code >= 0)
+    if (code >= 0) {
+        cli_free_loras(&r.loras);
         return code;
+    }
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
@@ -285,18 +306,24 @@ int cli_generate(int argc, char **argv) {
                                                 .validation = r.validation,
                                                 .log = cli_logger(r.verbose ? SD_LOG_INFO : SD_LOG_WARNING)};
     const sd_model_options model_options = {.precision = precision_of(r.precision),
-                                            .prediction = r.prediction};
+                                            .prediction = r.prediction,
+                                            .loras = r.loras.uses,
+                                            .lora_count = r.loras.count,
+                                            .lenient = r.params.lenient};
     if (sd_context_create(&context, &context_options, &err) ||
         sd_model_open(&model, context, r.model, &model_options, &err))
         code = cli_fail(&err);
     else {
         sd_context_device(context, &device);
         sd_model_get_info(model, &info);
+        if (!r.quiet)
+            cli_report_loras(model, stderr);
         code = r.plan ? print_plan(model, &r) : check_outputs(&r, info.name);
         if (!code && !r.plan)
             code = render(&r, model, &device, info.name);
     }
     sd_model_close(&model);
+    cli_free_loras(&r.loras);
     if (!code && r.validation && sd_context_validation_messages(context))
         code = EXIT_FAILED;
     sd_context_destroy(&context);

@@ -143,6 +143,8 @@ static sd_status make_latents(struct run *run, sd_model *model, const sd_params 
     run->began = sd_now();
     sd_status status = sd_request_resolve(&run->request, model, params, err);
     if (!status)
+        status = sd_model_use_loras(model, &run->request.params, err);
+    if (!status)
         status = encode_text(run, err);
     *text_seconds = sd_now() - run->began;
     return status ? status : denoise_all(run, err);

@@ -56,7 +56,7 @@ static sd_status load_tokenizer(sd_checkpoint *c, int which, sd_tokenizer **out,
     return status ? sd_fail(err, status, "%s/%s/%.900s", c->path, folder, cause.message) : SD_OK;
 }
 
-static sd_status load_text(sd_model *m, int which, sd_error *err) {
+static sd_status bind_text(sd_model *m, int which, sd_error *err) {
     const struct sd_checkpoint_part *p = &m->files->part[which ? SD_PART_TEXT_2 : SD_PART_TEXT];
     struct sd_text_part *text = &m->text[which];
     if (!p->file)
@@ -77,23 +77,33 @@ static sd_status load_text(sd_model *m, int which, sd_error *err) {
         return status;
     sd_text_bind(&text->model, text->weights, &text->config);
     text->present = true;
-    return sd_weights_load(text->weights, m->context->vk, &p->source, m->precision, err);
+    return SD_OK;
 }
 
-static sd_status load_unet(sd_model *m, bool plain, sd_error *err) {
+static sd_status load_text(sd_model *m, sd_lora_part part, sd_error *err) {
+    sd_weights *weights = sd_model_adapted_weights(m, part);
+    struct sd_weight_source source = sd_model_source(m, part);
+    return weights ? sd_weights_load(weights, m->context->vk, &source, m->precision, err) : SD_OK;
+}
+
+static sd_status bind_unet(sd_model *m, bool plain, sd_error *err) {
     sd_unet_destroy(&m->unet);
     sd_weights_destroy(m->context->vk, &m->unet_weights);
     sd_status status = sd_weights_create(&m->unet_weights, err);
-    if (!status)
-        status = sd_unet_bind(&m->unet, &m->files->unet, plain, m->unet_weights, err);
-    return status ? status
-                  : sd_weights_load(m->unet_weights, m->context->vk, &m->files->part[SD_PART_UNET].source,
-                                    m->precision, err);
+    return status ? status : sd_unet_bind(&m->unet, &m->files->unet, plain, m->unet_weights, err);
+}
+
+static sd_status load_unet(sd_model *m, sd_error *err) {
+    struct sd_weight_source source = sd_model_source(m, SD_LORA_UNET);
+    return sd_weights_load(m->unet_weights, m->context->vk, &source, m->precision, err);
 }
 
 sd_status sd_model_need_unet(sd_model *m, uint32_t height, uint32_t width, sd_error *err) {
     bool plain = sd_unet_needs_plain(&m->files->unet, height, width);
-    return m->unet && m->unet->plain == plain ? SD_OK : load_unet(m, plain, err);
+    if (m->unet && m->unet->plain == plain)
+        return SD_OK;
+    sd_status status = bind_unet(m, plain, err);
+    return status ? status : load_unet(m, err);
 }
 
 static sd_status load_decoder(sd_model *m, sd_error *err) {
@@ -215,7 +225,9 @@ static void choose_precision(sd_model *m, sd_precision wanted) {
     bool cpu = sd_vk_info(m->context->vk)->kind == SD_VK_CPU;
     bool half = wanted == SD_PRECISION_F16 || (wanted == SD_PRECISION_AUTO && !cpu);
     m->act = half ? SD_F16 : SD_F32;
-    m->precision = half ? SD_WEIGHTS_F16 : SD_WEIGHTS_LOSSLESS;
+    m->precision = half                         ? SD_WEIGHTS_F16
+                   : wanted == SD_PRECISION_F32 ? SD_WEIGHTS_LOSSLESS
+                                                : SD_WEIGHTS_AS_FILE;
 }
 
 static void choose_defaults(sd_model *m) {
@@ -269,10 +281,13 @@ sd_status sd_model_open(sd_model **out, sd_context *context, const char *path,
     choose_precision(m, options->precision);
     sd_status status = sd_checkpoint_open(&m->files, path, err);
     if (!status && !(status = configure_unet(m->files, err)) && !(status = configure_vae(m->files, err)) &&
-        !(status = load_text(m, 0, err)) && !(status = load_text(m, 1, err))) {
+        !(status = bind_text(m, 0, err)) && !(status = bind_text(m, 1, err))) {
         choose_defaults(m);
+        bool plain = sd_unet_needs_plain(&m->files->unet, m->height / 8, m->width / 8);
         if (!(status = check_widths(m, err)) && !(status = configure_noise(m, options->prediction, err)) &&
-            !(status = sd_model_need_unet(m, m->height / 8, m->width / 8, err)))
+            !(status = bind_unet(m, plain, err)) && !(status = sd_model_adapt(m, options, err)) &&
+            !(status = load_text(m, SD_LORA_TEXT, err)) && !(status = load_text(m, SD_LORA_TEXT_2, err)) &&
+            !(status = load_unet(m, err)))
             status = load_decoder(m, err);
     }
     if (status)
@@ -294,6 +309,8 @@ void sd_model_close(sd_model **handle) {
     sd_weights_destroy(vk, &m->unet_weights);
     sd_weights_destroy(vk, &m->decoder_weights);
     sd_weights_destroy(vk, &m->encoder_weights);
+    sd_adapter_set_close(&m->adapters);
+    sd_lora_targets_destroy(&m->targets);
     sd_checkpoint_close(&m->files);
     free(m);
     *handle = NULL;

@@ -4,6 +4,7 @@
 
 #include "clip/text_model.h"
 #include "clip/tokenizer.h"
+#include "sd/adapters.h"
 #include "sd/checkpoint.h"
 #include "sd/context.h"
 #include "sd/sample/discrete.h"
@@ -47,12 +48,27 @@ struct sd_model {
     sd_prediction prediction;
     sd_discrete noise;
     const char *default_schedule;
+    struct sd_adapter_set adapters;
+    sd_lora_targets *targets;
+    struct sd_adapted adapted[SD_LORA_PARTS];
+    bool broken; /* a change of adapters was cut short */
     uint32_t width, height;
     char hash[SD_SHA256_HEX];
 };
 
 /* Width of the pooled text that the UNet reads, which the last text encoder gives; 0 when it reads none. */
 uint32_t sd_model_pooled_width(const sd_model *model);
+
+/* The weights of a network that adapters change, NULL where the model has none, and where they come from now.
+ */
+sd_weights *sd_model_adapted_weights(const sd_model *model, sd_lora_part part);
+struct sd_weight_source sd_model_source(sd_model *model, sd_lora_part part);
+
+/* Names the layers for adapters and matches those that the model is opened with; nothing is loaded yet. */
+sd_status sd_model_adapt(sd_model *model, const sd_model_options *options, sd_error *err);
+
+/* Before a run: the request's set of adapters, where it has one. */
+sd_status sd_model_use_loras(sd_model *model, const sd_params *params, sd_error *err);
 
 /* Loads what a run needs beyond sd_model_open: the encoder, or the other form of the UNet's upsamplers. */
 sd_status sd_model_need_encoder(sd_model *model, sd_error *err);

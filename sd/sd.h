@@ -74,13 +74,45 @@ typedef struct sd_model_options {
     sd_precision precision;
     const char
         *prediction; /* "epsilon" or "v" where the file does not say; NULL: what the family usually has */
+    const struct sd_lora_use *loras; /* merged while the weights are loaded; see sd_model_set_loras */
+    size_t lora_count;
+    bool lenient;
 } sd_model_options;
+
+/* A LoRA (or one of its relatives: LoCon, LoHa, LoKr, DoRA, OFT, BOFT, (IA)^3, GLoRA, full differences)
+ * merged into the model's weights. */
+typedef struct sd_lora_use {
+    const char *path;   /* a safetensors file, or a folder of PEFT's */
+    float unet, text;   /* strengths; 0 leaves that part alone, 1 is what was trained */
+    const char *blocks; /* factors of the UNet's blocks as A1111 users write them, "1,0,0,..."; NULL: all 1 */
+} sd_lora_use;
 
 /* Opens a single safetensors file (LDM names) or a diffusers folder. The file stays mapped until the model
  * closes. */
 sd_status sd_model_open(sd_model **out, sd_context *context, const char *path,
                         const sd_model_options *options, sd_error *err);
 void sd_model_close(sd_model **model);
+
+/* Makes `uses` the LoRAs that are merged into the model, in this order; none with count 0. Only tensors that
+ * change are loaded again, always from the file: the weights are then, bit for bit, those of a model opened
+ * with the same set. With `lenient`, keys that fit nothing are ignored instead of refused. Files are checked
+ * before anything changes; when the device fails later, the model refuses to generate until a call succeeds.
+ */
+sd_status sd_model_set_loras(sd_model *model, const sd_lora_use *uses, size_t count, bool lenient,
+                             sd_error *err);
+
+/* What a LoRA turned out to be. Strings live until the set changes or the model closes. */
+typedef struct sd_lora_info {
+    const char *path, *name, *kinds; /* kinds: "LoRA", "LoKr, DoRA" ... */
+    uint32_t rank_min, rank_max;     /* 0 where the algorithm has none */
+    uint32_t modules, matched;
+    const char *const *unmatched;         /* keys that fit no layer, NULL-terminated */
+    const char *family;                   /* what it was made for, or "unknown" */
+    const char *base, *trigger, *license; /* from its metadata, or NULL */
+    float unet, text;
+} sd_lora_info;
+/* False behind the last one. */
+bool sd_model_lora(const sd_model *model, size_t index, sd_lora_info *out);
 
 typedef struct sd_model_info {
     const char *family;     /* "SD 1", "SD 2", "SDXL", "SDXL refiner" */
@@ -136,9 +168,12 @@ typedef struct sd_params {
     const char *sampler, *schedule;
     int64_t seed; /* negative: a random one, reported in the metadata */
     uint32_t count;
-    const char *rng;              /* "cpu" or "gpu": whose PyTorch noise the seed gives */
-    uint32_t clip_skip;           /* 1: the last layer, 2: the one before it; default: the family's */
-    float eta;                    /* noise of ancestral and DDIM samplers; negative or 0: the sampler's own */
+    const char *rng;          /* "cpu" or "gpu": whose PyTorch noise the seed gives */
+    uint32_t clip_skip;       /* 1: the last layer, 2: the one before it; default: the family's */
+    float eta;                /* noise of ancestral and DDIM samplers; negative or 0: the sampler's own */
+    const sd_lora_use *loras; /* the model's set becomes this one first; NULL leaves it as it is */
+    size_t lora_count;
+    bool lenient;                 /* keys of a LoRA that fit nothing are ignored instead of refused */
     const sd_picture *init_image; /* img2img; scaled to width x height must already have been done */
     float strength;               /* how much of init_image is replaced, above 0 up to 1 */
     void (*progress)(void *user, const sd_progress *progress);

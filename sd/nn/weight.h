@@ -105,6 +105,9 @@ sd_status sd_weights_load(sd_weights *w, sd_vk *vk, const struct sd_weight_sourc
 sd_status sd_weights_update(sd_weights *w, sd_vk *vk, const struct sd_weight_source *source,
                             sd_weight_precision precision, bool (*changed)(void *user, const char *name),
                             void *user, sd_error *err);
+/* Loads everything again, whatever is there. */
+sd_status sd_weights_reload(sd_weights *w, sd_vk *vk, const struct sd_weight_source *source,
+                            sd_weight_precision precision, sd_error *err);
 /* Random values made on the device with the deviation of a fresh layer, for benchmarks. */
 sd_status sd_weights_random(sd_weights *w, sd_vk *vk, sd_weight_precision precision, uint32_t seed,
                             sd_error *err);

@@ -241,6 +241,12 @@ sd_status sd_weights_load(sd_weights *w, sd_vk *vk, const struct sd_weight_sourc
     return sd_upload_end(&u, status, err);
 }
 
+sd_status sd_weights_reload(sd_weights *w, sd_vk *vk, const struct sd_weight_source *source,
+                            sd_weight_precision precision, sd_error *err) {
+    sd_weights_unplace(w, vk);
+    return sd_weights_load(w, vk, source, precision, err);
+}
+
 /* Whether a part of the weight changed. */
 static bool any_changed(const sd_weight *w, bool (*changed)(void *user, const char *name), void *user) {
     for (uint32_t part = 0; part < w->parts; part++)
@@ -255,10 +261,8 @@ sd_status sd_weights_update(sd_weights *w, sd_vk *vk, const struct sd_weight_sou
     struct sd_upload u;
     for (uint32_t i = 0; i < w->count; i++)
         if (any_changed(w->list[i], changed, user) &&
-            choose_dtype(w->list[i], source, precision) != w->list[i]->dtype) {
-            sd_weights_unplace(w, vk);
-            return sd_weights_load(w, vk, source, precision, err);
-        }
+            choose_dtype(w->list[i], source, precision) != w->list[i]->dtype)
+            return sd_weights_reload(w, vk, source, precision, err);
     sd_status status = sd_upload_begin(&u, vk, err);
     if (status)
         return status;

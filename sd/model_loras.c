@@ -1,0 +1,111 @@
+/* Changing which LoRAs are merged into a model. */
+#include "sd/model.h"
+
+#include "unet/names.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+sd_weights *sd_model_adapted_weights(const sd_model *m, sd_lora_part part) {
+    if (part == SD_LORA_UNET)
+        return m->unet_weights;
+    const struct sd_text_part *text = &m->text[part == SD_LORA_TEXT ? 0 : 1];
+    return text->present ? text->weights : NULL;
+}
+
+struct sd_weight_source sd_model_source(sd_model *m, sd_lora_part part) {
+    static const sd_part parts[] = {
+        [SD_LORA_UNET] = SD_PART_UNET, [SD_LORA_TEXT] = SD_PART_TEXT, [SD_LORA_TEXT_2] = SD_PART_TEXT_2};
+    m->adapted[part] = (struct sd_adapted){m->files->part[parts[part]].source, &m->adapters, part};
+    return sd_adapted_source(&m->adapted[part]);
+}
+
+static bool ldm_name(const void *user, const char *canonical, char *buffer, size_t size) {
+    return sd_unet_ldm_name(user, canonical, buffer, size);
+}
+
+static sd_status name_layers(sd_model *m, sd_error *err) {
+    sd_status status = sd_lora_targets_create(&m->targets, err);
+    for (int part = 0; part < SD_LORA_PARTS && !status; part++) {
+        const sd_weights *weights = sd_model_adapted_weights(m, (sd_lora_part)part);
+        if (weights)
+            status = sd_lora_targets_add(m->targets, (sd_lora_part)part, weights,
+                                         part == SD_LORA_UNET ? ldm_name : NULL, &m->files->unet, err);
+    }
+    return status ? status : sd_lora_targets_finish(m->targets, err);
+}
+
+sd_status sd_model_adapt(sd_model *m, const sd_model_options *options, sd_error *err) {
+    sd_status status = name_layers(m, err);
+    return status ? status
+                  : sd_adapter_set_open(&m->adapters, options->loras, options->lora_count, !options->lenient,
+                                        m->targets, err);
+}
+
+/* What the set was and is, for one network. */
+struct change {
+    const struct sd_adapter_set *before, *after;
+    sd_lora_part part;
+};
+
+static bool changed(void *user, const char *name) {
+    const struct change *c = user;
+    return !sd_adapter_sets_agree(c->before, c->after, c->part, name);
+}
+
+sd_status sd_model_set_loras(sd_model *m, const sd_lora_use *uses, size_t count, bool lenient,
+                             sd_error *err) {
+    struct sd_adapter_set before = m->adapters, after;
+    sd_status status = sd_adapter_set_open(&after, uses, count, !lenient, m->targets, err);
+    if (status)
+        return status;
+    m->adapters = after;
+    bool again = m->broken; /* nothing of what lies on the device can be relied on */
+    m->broken = true;
+    for (int part = 0; part < SD_LORA_PARTS && !status; part++) {
+        struct change change = {&before, &m->adapters, (sd_lora_part)part};
+        sd_weights *weights = sd_model_adapted_weights(m, (sd_lora_part)part);
+        struct sd_weight_source source = sd_model_source(m, (sd_lora_part)part);
+        if (!weights)
+            continue;
+        if (again)
+            status = sd_weights_reload(weights, m->context->vk, &source, m->precision, err);
+        else
+            status = sd_weights_update(weights, m->context->vk, &source, m->precision, changed, &change, err);
+    }
+    m->broken = status != SD_OK;
+    sd_adapter_set_close(&before);
+    return status;
+}
+
+sd_status sd_model_use_loras(sd_model *m, const sd_params *p, sd_error *err) {
+    if (p->loras)
+        return sd_model_set_loras(m, p->loras, p->lora_count, p->lenient, err);
+    if (m->broken)
+        return sd_fail(err, SD_E_DEVICE,
+                       "%s: a change of LoRAs failed half way; set them again or open the model again",
+                       m->files->path);
+    return SD_OK;
+}
+
+bool sd_model_lora(const sd_model *m, size_t index, sd_lora_info *out) {
+    if (index >= m->adapters.count)
+        return false;
+    const struct sd_adapter *a = &m->adapters.items[index];
+    const struct sd_lora_report *r = sd_lora_match_report(a->match);
+    *out = (sd_lora_info){.path = r->path,
+                          .name = r->name,
+                          .kinds = r->kinds,
+                          .rank_min = r->rank_min,
+                          .rank_max = r->rank_max,
+                          .modules = r->modules,
+                          .matched = r->matched,
+                          .unmatched = r->unmatched,
+                          .family = r->family,
+                          .base = r->base,
+                          .trigger = r->trigger,
+                          .license = r->license,
+                          .unet = a->strength.unet,
+                          .text = a->strength.text};
+    return true;
+}
