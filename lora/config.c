@@ -3,6 +3,7 @@
 
 #include <cjson/cJSON.h>
 #include <math.h>
+#include <regex.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,32 +35,64 @@ static bool flag(const struct reader *r, const char *prefix, const char *name, b
     return cJSON_IsBool(item) ? cJSON_IsTrue(item) : otherwise;
 }
 
-/* Patterns are layers' names, or the ends of them behind a dot; "^" demands the whole name. */
-static bool matches(const char *pattern, const char *module) {
-    bool whole = *pattern == '^';
-    size_t n = strlen(pattern + whole), length = strlen(module);
-    if (n && pattern[whole + n - 1] == '$')
-        n--;
-    return length >= n && !memcmp(module + length - n, pattern + whole, n) &&
-           (length == n || (!whole && module[length - n - 1] == '.'));
+enum { longest_pattern = 200 };
+
+/* PEFT's patterns are Python's regular expressions for a layer's name or its end behind a dot. Of those, what
+ * POSIX has too, with \d; counted repetitions could make the library take any amount of memory. */
+static bool compile(const char *pattern, regex_t *out) {
+    char text[2 * longest_pattern + 32] = "^(.*\\.)?(";
+    size_t n = strlen(text);
+    if (strlen(pattern) > longest_pattern || strpbrk(pattern, "{}") || strstr(pattern, "(?"))
+        return false;
+    for (const char *p = pattern; *p; p++) {
+        if (p[0] == '\\' && p[1] == 'd') {
+            memcpy(text + n, "[0-9]", 5);
+            n += 5;
+            p++;
+        } else
+            text[n++] = *p;
+    }
+    memcpy(text + n, ")$", 3);
+    return n + 3 <= sizeof text && !regcomp(out, text, REG_EXTENDED | REG_NOSUB);
+}
+
+static bool matches(struct reader *r, const char *pattern, const char *module) {
+    regex_t regex;
+    if (!compile(pattern, &regex)) {
+        if (!r->status)
+            r->status =
+                sd_fail(r->err, SD_E_UNSUPPORTED,
+                        "%s: expected names of layers or simple expressions as patterns, found '%.200s'",
+                        r->label, pattern);
+        return false;
+    }
+    bool found = !regexec(&regex, module, 0, NULL, 0);
+    regfree(&regex);
+    return found;
 }
 
 /* The value that a pattern table has for a module, or `otherwise`. */
 static double patterned(struct reader *r, const char *prefix, const char *table, const char *module,
                         double otherwise) {
     const cJSON *entry, *all = field(r, prefix, table);
-    cJSON_ArrayForEach(entry, all) {
-        if (strpbrk(entry->string, "*+?()[]{}|\\") && !r->status)
-            r->status = sd_fail(r->err, SD_E_UNSUPPORTED,
-                                "%s: %s%s: expected names of layers, found the expression '%.100s'", r->label,
-                                prefix, table, entry->string);
-        if (cJSON_IsNumber(entry) && matches(entry->string, module))
-            return entry->valuedouble;
-    }
+    cJSON_ArrayForEach(entry, all) if (cJSON_IsNumber(entry) &&
+                                       matches(r, entry->string, module)) return entry->valuedouble;
     return otherwise;
 }
 
+/* (IA)^3: layers whose inputs are scaled, by the end of their names. */
+static bool feeds_forward(struct reader *r, const char *prefix, const char *module) {
+    const cJSON *item, *list = field(r, prefix, "feedforward_modules");
+    if (cJSON_IsString(list))
+        return matches(r, list->valuestring, module);
+    cJSON_ArrayForEach(item,
+                       list) if (cJSON_IsString(item) && matches(r, item->valuestring, module)) return true;
+    return false;
+}
+
 static void configure(struct reader *r, struct sd_lora_module *m, const char *prefix, const char *module) {
+    if (m->tensor[ROLE_IA3_L])
+        m->input_side = feeds_forward(r, prefix, module);
     double given = number(r, prefix, "lora_alpha", number(r, prefix, "alpha", 0));
     double alpha = patterned(r, prefix, "alpha_pattern", module, given);
     double rank = patterned(r, prefix, "rank_pattern", module, number(r, prefix, "r", m->rank));

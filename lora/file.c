@@ -69,6 +69,10 @@ static sd_status complete(sd_lora *l, struct sd_lora_module *m, sd_error *err) {
     m->kind = sd_lora_find_kind(m);
     m->rank = m->kind ? m->kind->rank(m) : 0;
     m->scale = 1;
+    /* A linear layer's factors are a row for its inputs, a column for its outputs; a convolution's are
+     * [1,n,1,1] for both, and the configuration tells. */
+    const sd_file_tensor *factors = m->tensor[ROLE_IA3_L];
+    m->input_side = factors && factors->rank == 2 && factors->shape[0] == 1 && factors->shape[1] != 1;
     for (int role = 0; role < ROLES; role++)
         if (m->tensor[role] && !sd_lora_count(m->tensor[role]))
             return sd_fail(err, SD_E_FORMAT, "%s: tensor %s is empty: expected a rank of at least 1", l->path,

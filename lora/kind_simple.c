@@ -72,9 +72,8 @@ static bool ia3_peft_fits(const struct sd_lora_module *m) {
     return m->tensor[ROLE_IA3_L];
 }
 
-/* Stored as a column where it scales outputs, as a row where it scales inputs. */
 static void ia3_peft_replace(const struct sd_lora_site *site, sd_edit *e) {
-    scale_axis(site, e, ROLE_IA3_L, sd_lora_dim(site->module->tensor[ROLE_IA3_L], 1) != 1, 1);
+    scale_axis(site, e, ROLE_IA3_L, site->module->input_side, 1);
 }
 
 const struct sd_lora_kind sd_lora_kind_ia3_peft = {"(IA)^3", ia3_peft_fits, no_rank, NULL, ia3_peft_replace};

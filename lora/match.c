@@ -138,10 +138,14 @@ static void edit_weight(const struct sd_lora_site *site, sd_edit *e) {
         kind->add(site, e, sd_edit_weight(e), site->strength);
 }
 
-/* Roles that change a bias, with what they are multiplied by. */
+/* Tensors for a bias of their own, which the layer must then have. */
+static bool needs_bias(const struct sd_lora_module *m) {
+    return m->tensor[ROLE_DIFF_BIAS] || m->tensor[ROLE_NORM_BIAS] || m->tensor[ROLE_UP_BIAS];
+}
+
+/* PEFT's (IA)^3 scales a layer's outputs whole, its bias too where there is one. */
 static bool changes_bias(const struct sd_lora_module *m) {
-    return m->tensor[ROLE_DIFF_BIAS] || m->tensor[ROLE_NORM_BIAS] || m->tensor[ROLE_UP_BIAS] ||
-           (m->tensor[ROLE_IA3_L] && sd_lora_dim(m->tensor[ROLE_IA3_L], 1) == 1);
+    return needs_bias(m) || (m->tensor[ROLE_IA3_L] && !m->input_side);
 }
 
 static void edit_bias(const struct sd_lora_site *site, sd_edit *e) {
@@ -173,7 +177,7 @@ static sd_status check_pairs(const sd_lora_match *m, sd_error *err) {
         sd_edit_clear(&e);
         if (status)
             return status;
-        if (changes_bias(p->module) && !p->target->has_bias)
+        if (needs_bias(p->module) && !p->target->has_bias)
             return sd_fail(err, SD_E_FORMAT, "%s: %s: the layer has no bias to change", m->lora->path,
                            p->module->name);
     }

@@ -54,6 +54,7 @@ struct sd_lora_module {
     float scale;                     /* alpha / rank, or what the algorithm has in its place */
     float alpha;                     /* as in the file; 0 when missing */
     bool has_alpha;
+    bool input_side; /* PEFT's (IA)^3 scales the layer's inputs, not its outputs */
 };
 
 /* What applies to a whole file. */
