@@ -5,7 +5,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Element types, named as safetensors names them. */
+#include "sd/base/arena.h"
+#include "sd/base/dtype.h"
+
+/* Element types, named as safetensors and GGUF name them. */
 typedef enum sd_file_dtype {
     SD_FILE_F64,
     SD_FILE_F32,
@@ -29,6 +32,19 @@ typedef enum sd_file_dtype {
     SD_FILE_U16,
     SD_FILE_U8,
     SD_FILE_BOOL, /* one byte */
+    /* Quantised, in blocks of 32 or 256 values (sd/base/quant.h); only GGUF files hold these. */
+    SD_FILE_Q4_0,
+    SD_FILE_Q4_1,
+    SD_FILE_Q5_0,
+    SD_FILE_Q5_1,
+    SD_FILE_Q8_0,
+    SD_FILE_Q2_K,
+    SD_FILE_Q3_K,
+    SD_FILE_Q4_K,
+    SD_FILE_Q5_K,
+    SD_FILE_Q6_K,
+    SD_FILE_IQ4_NL,
+    SD_FILE_IQ4_XS,
     SD_FILE_DTYPES
 } sd_file_dtype;
 
@@ -45,14 +61,34 @@ typedef struct sd_file_tensor {
 
 /* "F16" and so on; "?" outside the enumeration. */
 const char *sd_file_dtype_name(sd_file_dtype dtype);
-unsigned sd_file_dtype_bits(sd_file_dtype dtype);
 /* SD_FILE_DTYPES when no element type has this name. */
 sd_file_dtype sd_file_dtype_from_name(const char *name);
 
-/* Bytes of a tensor of this shape; false when the product overflows or ends inside a byte. */
+/* Values that lie in one block, and the bits of the block; 1 value unless the type is quantised. Blocks
+ * follow the row-major order of the whole tensor: a row need not end where a block does. */
+unsigned sd_file_dtype_block(sd_file_dtype dtype);
+unsigned sd_file_dtype_bits(sd_file_dtype dtype);
+bool sd_file_dtype_quantised(sd_file_dtype dtype);
+
+/* The same type as the rest of the library names it; SD_DTYPES when it has no use for it. */
+sd_dtype sd_file_dtype_base(sd_file_dtype dtype);
+
+/* Bytes of a tensor of this shape; false when the product overflows or ends inside a byte or block. */
 bool sd_file_tensor_size(sd_file_dtype dtype, uint32_t rank, const uint64_t *shape, uint64_t *bytes);
 
 /* "[320,4,3,3]"; cut when it does not fit. */
 void sd_file_shape_text(uint32_t rank, const uint64_t *shape, char *out, unsigned size);
+
+/* Pointers to the tensors in the order of their names, in the arena; NULL when memory runs out. */
+const sd_file_tensor **sd_file_tensors_by_name(sd_arena *arena, const sd_file_tensor *tensors, size_t count);
+/* The tensor of this name among sorted ones, or NULL. O(log n). */
+const sd_file_tensor *sd_file_tensors_find(const sd_file_tensor *const *by_name, size_t count,
+                                           const char *name);
+
+/* `name` made fit for a message: at most 120 bytes, cut at a character, control characters as '?'. */
+typedef struct sd_shown_name {
+    char text[128];
+} sd_shown_name;
+sd_shown_name sd_show_name(const char *name);
 
 #endif

@@ -18,34 +18,10 @@ typedef struct entry {
     struct entry *next;
 } entry;
 
-sd_shown_name sd_show_name(const char *name) {
-    sd_shown_name out = {{0}};
-    size_t n = strlen(name), i = 0;
-    bool cut = n > 120;
-    if (cut)
-        for (n = 117; n > 0 && ((unsigned char)name[n] & 0xC0) == 0x80; n--)
-            ;
-    for (; i < n; i++)
-        out.text[i] = (unsigned char)name[i] < 0x20 || name[i] == 0x7F ? '?' : name[i];
-    if (cut)
-        memcpy(out.text + n, "...", 4);
-    return out;
-}
-
 #define SHOW(name) (sd_show_name(name).text)
 
 static int by_name(const void *a, const void *b) {
     return strcmp((*(const sd_file_tensor *const *)a)->name, (*(const sd_file_tensor *const *)b)->name);
-}
-
-bool sd_safetensors_sort(sd_safetensors *file) {
-    file->by_name = sd_arena_array(&file->arena, file->count, sizeof *file->by_name);
-    if (!file->by_name)
-        return false;
-    for (size_t i = 0; i < file->count; i++)
-        file->by_name[i] = &file->tensors[i];
-    qsort(file->by_name, file->count, sizeof *file->by_name, by_name);
-    return true;
 }
 
 static bool read_dtype(sd_json_reader *j, sd_file_tensor *t) {
@@ -55,7 +31,7 @@ static bool read_dtype(sd_json_reader *j, sd_file_tensor *t) {
     if (!sd_json_string(j, "a string", &name))
         return false;
     t->dtype = sd_file_dtype_from_name(name);
-    return t->dtype < SD_FILE_DTYPES ||
+    return (t->dtype < SD_FILE_DTYPES && !sd_file_dtype_quantised(t->dtype)) ||
            sd_json_fail(j, ": tensor '%s': unknown dtype '%.40s'", SHOW(t->name), SHOW(name));
 }
 
@@ -329,7 +305,8 @@ static sd_status parse(sd_safetensors *f, const char *label, const uint8_t *byte
         return sd_fail(err, SD_E_MEMORY, "%s: no memory for its header", label);
     sd_json_reader j = {.text = text, .size = (size_t)length, .label = where, .arena = &f->arena, .err = err};
     if (read_header(&j, f, &list, available) && check_unique(&j, f, list) &&
-        place(&j, f, list, bytes + f->data_offset, available) && !sd_safetensors_sort(f))
+        place(&j, f, list, bytes + f->data_offset, available) &&
+        !(f->by_name = sd_file_tensors_by_name(&f->arena, f->tensors, f->count)))
         return sd_fail(err, SD_E_MEMORY, "%s: no memory for its names", label);
     return j.status;
 }
@@ -382,10 +359,7 @@ const sd_file_tensor *sd_safetensors_at(const sd_safetensors *file, size_t index
 }
 
 const sd_file_tensor *sd_safetensors_find(const sd_safetensors *file, const char *name) {
-    const sd_file_tensor key = {.name = name}, *pointer = &key;
-    const sd_file_tensor *const *hit =
-        bsearch(&pointer, file->by_name, file->count, sizeof *file->by_name, by_name);
-    return hit ? *hit : NULL;
+    return sd_file_tensors_find(file->by_name, file->count, name);
 }
 
 size_t sd_safetensors_metadata_count(const sd_safetensors *file) {

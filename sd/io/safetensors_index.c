@@ -146,7 +146,7 @@ static sd_status open_shards(sd_safetensors *f, const char *path, const weight_m
     f->metadata = f->shards[0]->metadata;
     f->metadata_count = f->shards[0]->metadata_count;
     f->data_offset = f->shards[0]->data_offset;
-    if (!sd_safetensors_sort(f))
+    if (!(f->by_name = sd_file_tensors_by_name(&f->arena, f->tensors, f->count)))
         return sd_fail(err, SD_E_MEMORY, "%s: no memory for its names", path);
     for (size_t i = 1; i < f->count; i++)
         if (strcmp(f->by_name[i]->name, f->by_name[i - 1]->name) == 0)

@@ -19,13 +19,4 @@ struct sd_safetensors {
     uint64_t data_offset;
 };
 
-/* Fills by_name from tensors; false when memory runs out. */
-bool sd_safetensors_sort(sd_safetensors *file);
-
-/* `name` made fit for a message: at most 120 bytes, cut at a character, control characters as '?'. */
-typedef struct sd_shown_name {
-    char text[128];
-} sd_shown_name;
-sd_shown_name sd_show_name(const char *name);
-
 #endif

@@ -43,6 +43,10 @@ static sd_status check_tensor(const char *path, const sd_file_tensor *t, sd_erro
         return status;
     if (strcmp(t->name, "__metadata__") == 0)
         return sd_fail(err, SD_E_ARGUMENT, "%s: cannot be written: a tensor is named __metadata__", path);
+    if (sd_file_dtype_quantised(t->dtype))
+        return sd_fail(err, SD_E_ARGUMENT,
+                       "%s: cannot be written: tensor '%s' is %s, which only GGUF files can hold", path,
+                       sd_show_name(t->name).text, sd_file_dtype_name(t->dtype));
     if ((unsigned)t->dtype >= SD_FILE_DTYPES || t->rank > SD_FILE_RANK ||
         !sd_file_tensor_size(t->dtype, t->rank, t->shape, &bytes) || bytes != t->bytes || (bytes && !t->data))
         return sd_fail(err, SD_E_ARGUMENT,
