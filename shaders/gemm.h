@@ -53,7 +53,7 @@ _Static_assert(sizeof(struct gemm_push) == 120, "as the shader lays it out");
 enum {
     GEMM_LANES, /* invocations of a workgroup */
     GEMM_A_HALF,
-    GEMM_W_HALF,
+    GEMM_W_TYPE, /* WEIGHT_... of shaders/quant.h */
     GEMM_CONCAT,
     GEMM_CPU_SPECS,
     /* Kernels for GPUs: */

@@ -6,11 +6,12 @@
 #include "shaders/gemm.h"
 #include "shaders/half.glsl"
 #include "shaders/math.glsl"
+#include "shaders/quant.h"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LANES = 8;
 layout(constant_id = 1) const bool A_HALF = false;
-layout(constant_id = 2) const bool W_HALF = true;
+layout(constant_id = 2) const uint W_TYPE = 1;
 layout(constant_id = 3) const bool CONCAT = false;
 
 layout(buffer_reference, std430, buffer_reference_align = 4) readonly buffer Floats { float d[]; };
@@ -18,6 +19,12 @@ layout(buffer_reference, std430, buffer_reference_align = 4) readonly buffer Wor
 layout(buffer_reference, std430, buffer_reference_align = 4) writeonly buffer OutFloats { float d[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) writeonly buffer OutWords { uint d[]; };
 layout(push_constant) uniform Push { gemm_push p; };
+
+/* Quantised weights have shaders of their own, which define QUANT: drivers take long enough for the others. */
+const bool W_HALF = W_TYPE == WEIGHT_F16;
+#ifdef QUANT
+#include "shaders/quant.glsl"
+#endif
 
 bool flag(uint bit) {
     return (p.flags & bit) != 0;

@@ -35,6 +35,32 @@ int pixel(uint j, uint tap, uint phase) {
     return inside ? int((row_image[j] + uint(y)) * p.w + uint(x)) : -1;
 }
 
+#ifdef QUANT
+/* Quantised weights of a step of LANES k's: scales of the lane's columns, kept while they hold, and codes. */
+const uint GROUPS = (LANES + 7) / 8;
+vec2 scale[C]; /* mul, add */
+QuantGroup codes[C][GROUPS];
+
+void load_codes(QuantPlace place, uint tile, uint k) {
+    uint unit = k / QUANT_UNIT, lane = gl_SubgroupInvocationID;
+    [[unroll]] for (uint c = 0; c < C; c++) {
+        uint column = c * LANES + lane, at = quant_codes_at(W_TYPE, place, tile, unit, column);
+        if (k % 16 == 0) {
+            QuantScale s = quant_scale_at(W_TYPE, p.weight, place, tile, unit, column);
+            scale[c] = vec2(s.mul[k / 16 % 2], s.add[k / 16 % 2]);
+        }
+        [[unroll]] for (uint g = 0; g < GROUPS; g++)
+            codes[c][g] = quant_group(W_TYPE, p.weight, at, k / 8 % 4 + g);
+    }
+}
+
+/* Value kk of the step that begins at k. */
+float quant_value(uint c, uint k, uint kk) {
+    uint code = quant_code(W_TYPE, codes[c][kk / 8], (LANES < 8 ? k % 8 : 0) + kk % 8);
+    return scale[c].x * quant_level(W_TYPE, code) + scale[c].y;
+}
+#endif
+
 void main() {
     uint lane = gl_SubgroupInvocationID;
     uint taps = field(GEMM_TAPS_SHIFT);
@@ -45,6 +71,9 @@ void main() {
     uint first = row_tile * R, tile = gl_WorkGroupID.x;
     uint k_all = taps * p.c_padded, per_word = W_HALF ? 2 : 1;
     uint w_at = (phase * gl_NumWorkGroups.x + tile) * (k_all / per_word) * TILE + lane;
+#ifdef QUANT
+    QuantPlace place = quant_place(W_TYPE, gl_NumWorkGroups.x, TILE, k_all);
+#endif
     find_rows(first);
     float acc[R][C];
     [[unroll]] for (int r = 0; r < R; r++)
@@ -66,13 +95,20 @@ void main() {
                 float v = value_at(a, A_HALF, i);
                 av[r] = ok ? v : 0;
             }
+#ifdef QUANT
+            load_codes(place, tile, k);
+#endif
             [[unroll]] for (uint kk = 0; kk < LANES; kk += 2) {
                 vec2 b[C];
                 [[unroll]] for (int c = 0; c < C; c++) {
+#ifdef QUANT
+                    b[c] = vec2(quant_value(c, k, kk), quant_value(c, k, kk + 1));
+#else
                     if (W_HALF)
                         b[c] = unpackHalf2x16(Words(p.weight).d[w_at + c * LANES]);
                     else
                         b[c] = vec2(Floats(p.weight).d[w_at + c * LANES], Floats(p.weight).d[w_at + TILE + c * LANES]);
+#endif
                 }
                 w_at += W_HALF ? TILE : 2 * TILE;
                 [[unroll]] for (int r = 0; r < R; r++) {

@@ -70,6 +70,25 @@ uint element(Row r, Slice s, out uvec2 from) {
     return pixel * (second ? p.pitch2 : p.pitch) + (second ? s.k - p.c1 : s.k);
 }
 
+#ifdef QUANT
+/* Eight neighbouring k's of a quantised column: k8 counts them from the column's first. */
+struct QuantEight {
+    vec4 low, high;
+};
+
+QuantEight quant_eight(Place place, uint column, uint k8) {
+    uint n = place.first_column + column, tiles = (p.columns + PACKED - 1) / PACKED, tile = min(n / PACKED, tiles - 1);
+    QuantPlace at = quant_place(W_TYPE, tiles, PACKED, p.c_padded);
+    uint unit = k8 / 4, half_unit = k8 / 2 % 2;
+    QuantScale s = quant_scale_at(W_TYPE, p.weight, at, tile, unit, n % PACKED);
+    QuantGroup g = quant_group(W_TYPE, p.weight, quant_codes_at(W_TYPE, at, tile, unit, n % PACKED), k8 % 4);
+    float v[8];
+    [[unroll]] for (uint k = 0; k < 8; k++)
+        v[k] = s.mul[half_unit] * quant_level(W_TYPE, quant_code(W_TYPE, g, k)) + s.add[half_unit];
+    return QuantEight(vec4(v[0], v[1], v[2], v[3]), vec4(v[4], v[5], v[6], v[7]));
+}
+#endif
+
 /* Where the packed column lies, in elements from p.weight; the k's of a step follow. A tile of the result may reach
  * past the last tile of weights: its columns then repeat the first. */
 uint weight_column(Place place, uint column) {

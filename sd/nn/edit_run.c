@@ -44,8 +44,9 @@ static sd_status place(const sd_edit *e, struct places *p, sd_error *err) {
 
 /* The packing shader writes a vector of f32 values from every stored type. */
 static sd_status expand(struct sd_upload *u, const struct sd_raw *raw, uint64_t to, sd_error *err) {
-    uint64_t size = sd_dtype_size(raw->dtype), count = raw->bytes / size, most = SD_UPLOAD_BYTES / size;
-    const uint32_t spec[] = {sd_raw_shader_type(raw->dtype)};
+    const sd_dtype_block block = sd_dtype_block_of(raw->dtype);
+    const uint32_t spec[] = {sd_raw_shader_type(sd_upload_dtype(raw->dtype))};
+    uint64_t count = raw->bytes / block.bytes * block.values, most = SD_UPLOAD_BYTES / sizeof(float);
     sd_status status = SD_OK;
     for (uint64_t first = 0; first < count && !status; first += most) {
         uint32_t now = (uint32_t)(count - first < most ? count - first : most), groups[3];
@@ -61,7 +62,7 @@ static sd_status expand(struct sd_upload *u, const struct sd_raw *raw, uint64_t 
                                         .taps = 1,
                                         .words = now};
         sd_fold_groups(sd_ceil_div(now, threads), groups);
-        status = sd_upload_stage(u, (const char *)raw->data + first * size, now * size, &push.source, err);
+        status = sd_upload_stage_values(u, raw, first, now, &push.source, err);
         if (!status)
             status = sd_upload_dispatch(u, &sd_shader_pack_weight, spec, 1, &push, sizeof push, groups, err);
     }

@@ -1,6 +1,8 @@
 #include "sd/nn/upload.h"
 
-#include "sd/base/checked.h"
+#include "sd/base/quant.h"
+
+#include <stdlib.h>
 
 sd_status sd_upload_begin(struct sd_upload *u, sd_vk *vk, sd_error *err) {
     *u = (struct sd_upload){.vk = vk};
@@ -33,6 +35,24 @@ sd_status sd_upload_stage(struct sd_upload *u, const void *data, uint64_t bytes,
     *address = u->scratch->address + u->used;
     status = sd_vk_write(u->vk, u->scratch, u->used, data, bytes, err);
     u->used += rounded;
+    return status;
+}
+
+sd_dtype sd_upload_dtype(sd_dtype dtype) {
+    return sd_dtype_quantised(dtype) ? SD_F32 : dtype;
+}
+
+sd_status sd_upload_stage_values(struct sd_upload *u, const struct sd_raw *raw, uint64_t first,
+                                 uint64_t count, uint64_t *address, sd_error *err) {
+    uint64_t size = sd_dtype_size(raw->dtype);
+    if (!sd_dtype_quantised(raw->dtype))
+        return sd_upload_stage(u, (const char *)raw->data + first * size, count * size, address, err);
+    float *values = malloc(count * sizeof *values);
+    if (!values)
+        return sd_fail(err, SD_E_MEMORY, "out of memory");
+    sd_dequantise(raw->dtype, raw->data, first, count, values);
+    sd_status status = sd_upload_stage(u, values, count * sizeof *values, address, err);
+    free(values);
     return status;
 }
 

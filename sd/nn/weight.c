@@ -2,6 +2,7 @@
 
 #include "sd/base/checked.h"
 #include "sd/nn/weight_internal.h"
+#include "shaders/quant.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,24 @@ bool sd_gemm_for_cpu(const struct sd_vk_info *info) {
     return info->kind == SD_VK_CPU && info->vendor == 0x10005 && info->subgroup <= 16;
 }
 
+uint32_t sd_weight_shader_type(sd_dtype dtype) {
+    static const uint8_t types[SD_DTYPES] = {
+        [SD_F32] = WEIGHT_F32,   [SD_F16] = WEIGHT_F16,       [SD_Q4_0] = WEIGHT_Q4_0,
+        [SD_Q4_1] = WEIGHT_Q4_1, [SD_Q5_0] = WEIGHT_Q5_0,     [SD_Q5_1] = WEIGHT_Q5_1,
+        [SD_Q8_0] = WEIGHT_Q8_0, [SD_IQ4_NL] = WEIGHT_IQ4_NL, [SD_Q2_K] = WEIGHT_Q2_K,
+        [SD_Q3_K] = WEIGHT_Q3_K, [SD_Q4_K] = WEIGHT_Q4_K,     [SD_Q5_K] = WEIGHT_Q5_K,
+        [SD_Q6_K] = WEIGHT_Q6_K, [SD_IQ4_XS] = WEIGHT_IQ4_XS};
+    return types[dtype];
+}
+
+/* Codes, fine scales and coarse scales of all tiles. */
+static uint64_t quant_words(const struct sd_gemm_layout *l, uint32_t c, uint32_t type) {
+    uint64_t columns = (uint64_t)l->tiles * l->tile, units = c / QUANT_UNIT;
+    uint64_t fine = QUANT_HAS_M(type) ? units : (units + 1) / 2;
+    uint64_t coarse = QUANT_IS_K(type) ? (units + QUANT_OCTET - 1) / QUANT_OCTET : 0;
+    return columns * (units * QUANT_WORDS(type) + fine + coarse);
+}
+
 struct sd_gemm_layout sd_gemm_layout(const struct sd_vk_info *info, const sd_weight *w) {
     bool cpu = sd_gemm_for_cpu(info), upsample = w->form == SD_WEIGHT_UPSAMPLE;
     uint32_t rest = w->c % 32, per_word = w->dtype == SD_F16 ? 2 : 1;
@@ -43,8 +62,15 @@ struct sd_gemm_layout sd_gemm_layout(const struct sd_vk_info *info, const sd_wei
     l.run = cpu ? 1 : l.step / per_word;
     l.c_padded = sd_ceil_div(w->c, l.step) * l.step;
     l.tiles = sd_ceil_div(w->n, l.tile);
-    l.words = (uint64_t)l.tiles * l.tile * l.taps * l.c_padded / per_word;
+    if (sd_dtype_quantised(w->dtype))
+        l.words = quant_words(&l, w->c, sd_weight_shader_type(w->dtype));
+    else
+        l.words = (uint64_t)l.tiles * l.tile * l.taps * l.c_padded / per_word;
     return l;
+}
+
+uint32_t sd_weight_part_rows(const sd_weight *w) {
+    return w->n / w->parts;
 }
 
 bool sd_weight_is_matrix(const sd_weight *w) {

@@ -2,6 +2,7 @@
 #ifndef SD_NN_WEIGHT_INTERNAL_H
 #define SD_NN_WEIGHT_INTERNAL_H
 
+#include "sd/nn/edit_run.h"
 #include "sd/nn/weight_layout.h"
 
 struct sd_weights {
@@ -21,5 +22,13 @@ void sd_weight_size(sd_weight *w, const struct sd_vk_info *info);
 sd_status sd_weights_place(sd_weights *w, sd_vk *vk, sd_error *err);
 /* Frees the buffers and takes the addresses back. */
 void sd_weights_unplace(sd_weights *w, sd_vk *vk);
+
+/* Rows of one part of a stack. */
+uint32_t sd_weight_part_rows(const sd_weight *w);
+
+/* Records the packing of a part: from where `edit` leaves it as f32, or (`edit` NULL) from the file in pieces
+ * that fit the scratch. */
+sd_status sd_weight_pack(struct sd_upload *u, const sd_weight *w, uint32_t part, const struct sd_raw *raw,
+                         const sd_edit *edit, sd_error *err);
 
 #endif

@@ -13,13 +13,16 @@ struct sd_gemm_layout {
     uint32_t c_padded; /* channels of a tap */
     uint32_t taps;     /* 1, 9 or (per phase) 4 */
     uint32_t tiles, phases;
-    uint64_t words; /* 32-bit words of one phase */
+    uint64_t words; /* 32-bit words of one phase; quantised ones lie as shaders/quant.h says */
 };
 
 /* Whether the kernels for CPUs are used: on Mesa's llvmpipe (VK_VENDOR_ID_MESA) with subgroups of up to 16.
  * Beyond 16 it names more lanes than it runs, and SwiftShader takes minutes to compile kernels that
  * are unrolled this far. */
 bool sd_gemm_for_cpu(const struct sd_vk_info *info);
+
+/* The number that shaders know a packed element type by (WEIGHT_... of shaders/quant.h). */
+uint32_t sd_weight_shader_type(sd_dtype dtype);
 
 /* Depends on nothing but the device description and the weight's shape and dtype. */
 struct sd_gemm_layout sd_gemm_layout(const struct sd_vk_info *info, const sd_weight *weight);

@@ -3,9 +3,6 @@
 #include "sd/base/checked.h"
 #include "sd/base/str.h"
 #include "sd/nn/edit_run.h"
-#include "sd/nn/op.h"
-#include "shaders/pack_weight.h"
-#include "shaders/shaders.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -15,13 +12,9 @@ enum { buffer_bytes = 256 << 20, place_alignment = 256 };
 
 /* ---- checking ---- */
 
-static uint32_t rows_of_part(const sd_weight *w) {
-    return w->n / w->parts;
-}
-
 /* The shape of one part as PyTorch writes it; returns the rank. */
 static uint32_t expected_shape(const sd_weight *w, uint64_t shape[4]) {
-    shape[0] = rows_of_part(w);
+    shape[0] = sd_weight_part_rows(w);
     shape[1] = w->c;
     shape[2] = w->kh;
     shape[3] = w->kw;
@@ -60,13 +53,14 @@ static sd_status check_part(const char *label, const char *name, const sd_weight
     if (found != rank || memcmp(shape, raw->shape, rank * sizeof *shape))
         return wrong_shape(label, name, w, raw, err);
     if (raw->dtype != SD_F32 && raw->dtype != SD_F16 && raw->dtype != SD_BF16 && raw->dtype != SD_F8_E4M3 &&
-        raw->dtype != SD_F8_E5M2)
-        return sd_fail(err, SD_E_UNSUPPORTED, "%s: tensor %s: expected F32, F16, BF16 or F8 values, found %s",
-                       label, name, sd_dtype_name(raw->dtype));
-    if (raw->bytes / rows_of_part(w) > SD_UPLOAD_BYTES)
+        raw->dtype != SD_F8_E5M2 && !sd_dtype_quantised(raw->dtype))
+        return sd_fail(err, SD_E_UNSUPPORTED,
+                       "%s: tensor %s: expected F32, F16, BF16, F8 or quantised values, found %s", label,
+                       name, sd_dtype_name(raw->dtype));
+    if (raw->bytes / sd_weight_part_rows(w) > SD_UPLOAD_BYTES)
         return sd_fail(err, SD_E_UNSUPPORTED,
                        "%s: tensor %s: expected rows of at most %d bytes, found %" PRIu64, label, name,
-                       SD_UPLOAD_BYTES, raw->bytes / rows_of_part(w));
+                       SD_UPLOAD_BYTES, raw->bytes / sd_weight_part_rows(w));
     return SD_OK;
 }
 
@@ -74,17 +68,36 @@ static bool is_edited(const struct sd_weight_source *source, const char *name) {
     return source->edit && source->edit(source->user, name, NULL);
 }
 
+/* The blocks of a quantised linear layer can stay as they are when they do not cross its rows. Kernels of
+ * several taps read K in another order than the file's, which would tear the blocks apart. */
+static bool keeps_blocks(const sd_weight *w, const struct sd_weight_source *source, sd_dtype *dtype) {
+    bool keeps = (w->form == SD_WEIGHT_GEMM || w->form == SD_WEIGHT_GEGLU) && w->kh * w->kw == 1;
+    *dtype = SD_DTYPES;
+    for (uint32_t i = 0; i < w->parts && keeps; i++) {
+        struct sd_raw raw;
+        keeps = source->find(source->user, w->names[i], &raw) && sd_dtype_quantised(raw.dtype) &&
+                (i == 0 || raw.dtype == *dtype) && w->c % sd_dtype_block_of(raw.dtype).values == 0 &&
+                !is_edited(source, w->names[i]);
+        *dtype = raw.dtype;
+    }
+    return keeps;
+}
+
 /* Element type of the packed weight. f16 is exact where the file has no more, and nothing is added up. */
 static sd_dtype choose_dtype(const sd_weight *w, const struct sd_weight_source *source,
                              sd_weight_precision precision) {
     bool exact = w->form != SD_WEIGHT_UPSAMPLE; /* whose taps are summed */
+    sd_dtype quantised;
     if (!sd_weight_is_matrix(w) && w->form != SD_WEIGHT_TABLE)
         return SD_F32;
+    if (keeps_blocks(w, source, &quantised))
+        return quantised;
     for (uint32_t i = 0; i < w->parts; i++) {
         struct sd_raw raw;
         bool edited = precision == SD_WEIGHTS_LOSSLESS && is_edited(source, w->names[i]);
         exact = exact && !edited && source->find(source->user, w->names[i], &raw) &&
-                (raw.dtype == SD_F16 || sd_dtype_size(raw.dtype) == 1);
+                (raw.dtype == SD_F16 || sd_dtype_size(raw.dtype) == 1 ||
+                 (sd_dtype_quantised(raw.dtype) && precision != SD_WEIGHTS_LOSSLESS));
     }
     return exact || precision == SD_WEIGHTS_F16 ? SD_F16 : SD_F32;
 }
@@ -147,61 +160,6 @@ sd_status sd_weights_place(sd_weights *w, sd_vk *vk, sd_error *err) {
     return SD_OK;
 }
 
-/* ---- packing ---- */
-
-/* Packs the rows that lie at push->source. */
-static sd_status dispatch_pack(struct sd_upload *u, const sd_weight *w, sd_dtype type,
-                               const struct pack_weight_push *push, uint32_t phases, sd_error *err) {
-    bool paired = w->form == SD_WEIGHT_GEGLU || w->form == SD_WEIGHT_GEGLU_VECTOR;
-    uint32_t form = w->form == SD_WEIGHT_UPSAMPLE ? 3
-                    : sd_weight_is_matrix(w)      ? 2
-                    : w->form == SD_WEIGHT_TABLE  ? 1
-                                                  : 0;
-    const uint32_t spec[] = {sd_raw_shader_type(type), w->dtype == SD_F16, form, paired};
-    uint32_t size[3];
-    sd_fold_groups(sd_ceil_div(push->words, 64), size);
-    size[2] = phases;
-    return sd_upload_dispatch(u, &sd_shader_pack_weight, spec, 4, push, sizeof *push, size, err);
-}
-
-/* Packs a part from where `edit` left it as f32, or (`edit` NULL) from the file in pieces that fit the
- * scratch. */
-static sd_status pack_part(struct sd_upload *u, const sd_weight *w, uint32_t part, const struct sd_raw *raw,
-                           const sd_edit *edit, sd_error *err) {
-    struct sd_gemm_layout l = {
-        .tile = 1, .run = 1, .c_padded = 1, .taps = 1, .phases = 1, .words = w->bytes / 4};
-    if (sd_weight_is_matrix(w))
-        l = sd_gemm_layout(sd_vk_info(u->vk), w);
-    uint32_t rows = rows_of_part(w);
-    struct pack_weight_push push = {.packed = w->address,
-                                    .n = w->n,
-                                    .c = w->c,
-                                    .kh = w->kh,
-                                    .kw = w->kw,
-                                    .column0 = part * rows,
-                                    .rows = rows,
-                                    .tile = l.tile,
-                                    .run = l.run,
-                                    .c_padded = l.c_padded,
-                                    .taps = l.taps,
-                                    .words = (uint32_t)l.words};
-    if (edit) {
-        sd_status status = sd_edit_run(edit, raw, u, &push.source, err);
-        return status ? status : dispatch_pack(u, w, SD_F32, &push, l.phases, err);
-    }
-    uint64_t row_bytes = raw->bytes / rows;
-    uint32_t chunk = raw->bytes > SD_UPLOAD_BYTES ? (uint32_t)(SD_UPLOAD_BYTES / row_bytes) : rows;
-    sd_status status = SD_OK;
-    for (; push.row0 < rows && !status; push.row0 += chunk) {
-        push.rows = rows - push.row0 < chunk ? rows - push.row0 : chunk;
-        status = sd_upload_stage(u, (const char *)raw->data + push.row0 * row_bytes, push.rows * row_bytes,
-                                 &push.source, err);
-        if (!status)
-            status = dispatch_pack(u, w, raw->dtype, &push, l.phases, err);
-    }
-    return status;
-}
-
 static sd_status load_one(struct sd_upload *u, const sd_weight *w, const struct sd_weight_source *source,
                           sd_error *err) {
     sd_status status = SD_OK;
@@ -212,10 +170,10 @@ static sd_status load_one(struct sd_upload *u, const sd_weight *w, const struct 
         source->find(source->user, name, &raw);
         bool edited = is_edited(source, name);
         if (edited) {
-            sd_edit_begin(&edit, rows_of_part(w), w->c * w->kh * w->kw);
+            sd_edit_begin(&edit, sd_weight_part_rows(w), w->c * w->kh * w->kw);
             source->edit(source->user, name, &edit);
         }
-        status = pack_part(u, w, part, &raw, edited ? &edit : NULL, err);
+        status = sd_weight_pack(u, w, part, &raw, edited ? &edit : NULL, err);
         if (edited)
             sd_edit_clear(&edit);
     }

@@ -152,6 +152,19 @@ void optest_tensor(optest *t, const char *name, sd_dtype dtype, uint32_t rank, c
     f->raw.data = data;
 }
 
+void optest_blocks(optest *t, const char *name, sd_dtype dtype, uint32_t rank, const uint64_t *shape,
+                   void *blocks) {
+    const sd_dtype_block block = sd_dtype_block_of(dtype);
+    assert_true(t->file_count < longest);
+    struct tensor_file *f = &t->files[t->file_count++];
+    uint64_t count = 1;
+    snprintf(f->name, sizeof f->name, "%s", name);
+    f->raw = (struct sd_raw){.dtype = dtype, .rank = rank, .data = own(t, blocks)};
+    for (uint32_t i = 0; i < rank; i++)
+        count *= f->raw.shape[i] = shape[i];
+    f->raw.bytes = count / block.values * block.bytes;
+}
+
 static bool find_tensor(void *user, const char *name, struct sd_raw *out) {
     optest *t = user;
     for (uint32_t i = 0; i < t->file_count; i++)

@@ -46,6 +46,10 @@ sd_tensor *optest_input_i32(optest *t, uint32_t n, uint32_t h, uint32_t w, uint3
 void optest_tensor(optest *t, const char *name, sd_dtype dtype, uint32_t rank, const uint64_t *shape,
                    const float *values);
 
+/* The same with a quantised type: `blocks` (freed with the test) hold the values. */
+void optest_blocks(optest *t, const char *name, sd_dtype dtype, uint32_t rank, const uint64_t *shape,
+                   void *blocks);
+
 /* Loads the weights, plans with guards, runs, checks that no guard byte changed, and returns the output's
  * values as floats [n,h,w,c] (freed with the test). Fails the test on any error. */
 const float *optest_run(optest *t, sd_tensor *out);

@@ -82,7 +82,6 @@ static void record(const sd_node *node, sd_emit *e) {
         info, weight,
         &(struct sd_gemm_need){.rows = push.rows,
                                .a_half = a->dtype == SD_F16,
-                               .w_half = weight->dtype == SD_F16,
                                .concat = b,
                                .quads = readable_by_quads(e, a) && (!b || readable_by_quads(e, b))});
     uint32_t row_tiles = sd_ceil_div(push.rows, kernel.rows), y = row_tiles < 65535 ? row_tiles : 65535;

@@ -4,26 +4,33 @@
 
 enum { few_rows = 8 };
 
-/* The CPU kernels by the columns that a lane owns, for many rows and for a few. */
+/* The CPU kernels by the columns that a lane owns, for many rows and for a few, of plain and of quantised
+ * weights. */
 struct cpu_kernel {
-    const struct sd_shader *shader;
+    const struct sd_shader *shader[2];
     uint32_t rows;
 };
 static const struct {
     uint32_t columns;
     struct cpu_kernel many, few;
 } cpu_kernels[] = {
-    {8, {&sd_shader_gemm_cpu_16x8, 16}, {&sd_shader_gemm_cpu_4x8, 4}},
-    {4, {&sd_shader_gemm_cpu_32x4, 32}, {&sd_shader_gemm_cpu_4x4, 4}},
-    {1, {&sd_shader_gemm_cpu_32x1, 32}, {&sd_shader_gemm_cpu_4x1, 4}},
+    {8,
+     {{&sd_shader_gemm_cpu_16x8, &sd_shader_gemm_cpu_16x8_quant}, 16},
+     {{&sd_shader_gemm_cpu_4x8, &sd_shader_gemm_cpu_4x8_quant}, 4}},
+    {4,
+     {{&sd_shader_gemm_cpu_32x4, &sd_shader_gemm_cpu_32x4_quant}, 32},
+     {{&sd_shader_gemm_cpu_4x4, &sd_shader_gemm_cpu_4x4_quant}, 4}},
+    {1,
+     {{&sd_shader_gemm_cpu_32x1, &sd_shader_gemm_cpu_32x1_quant}, 32},
+     {{&sd_shader_gemm_cpu_4x1, &sd_shader_gemm_cpu_4x1_quant}, 4}},
 };
 
-static void choose_cpu(const struct sd_vk_info *info, uint32_t tile, uint32_t rows,
+static void choose_cpu(const struct sd_vk_info *info, uint32_t tile, uint32_t rows, bool quantised,
                        struct sd_gemm_kernel *k) {
     for (size_t i = 0; i < sizeof cpu_kernels / sizeof *cpu_kernels; i++)
         if (cpu_kernels[i].columns * info->subgroup == tile) {
             const struct cpu_kernel *kernel = rows <= few_rows ? &cpu_kernels[i].few : &cpu_kernels[i].many;
-            k->shader = kernel->shader;
+            k->shader = kernel->shader[quantised];
             k->rows = kernel->rows;
         }
     k->columns = tile;
@@ -84,11 +91,11 @@ static const struct gpu_tile *choose_tile(const struct sd_vk_info *info, const s
     return best;
 }
 
-static void choose_gpu(const struct sd_vk_info *info, const struct sd_gemm_layout *l, uint32_t columns,
+static void choose_gpu(const struct sd_vk_info *info, const struct sd_gemm_layout *l, const sd_weight *weight,
                        const struct sd_gemm_need *need, struct sd_gemm_kernel *k) {
-    bool coop = info->coop.m && need->a_half && need->w_half && need->quads &&
+    bool coop = info->coop.m && need->a_half && weight->dtype != SD_F32 && need->quads &&
                 fits(info, &gpu_tiles[gpu_tile_count - 1], l->step, true);
-    const struct gpu_tile *t = choose_tile(info, l, need->rows, columns, coop);
+    const struct gpu_tile *t = choose_tile(info, l, need->rows, weight->n, coop);
     k->rows = t->rows;
     k->columns = t->columns;
     k->spec[GEMM_QUADS] = need->quads;
@@ -97,7 +104,9 @@ static void choose_gpu(const struct sd_vk_info *info, const struct sd_gemm_layou
     k->spec[GEMM_STEP] = l->step;
     k->spec[GEMM_LANES] = coop ? coop_threads(info, t) : t->threads;
     k->spec_count = coop ? GEMM_COOP_SPECS : GEMM_GPU_SPECS;
-    k->shader = coop ? &sd_shader_gemm_coop : &sd_shader_gemm_gpu;
+    static const struct sd_shader *const shaders[2][2] = {{&sd_shader_gemm_gpu, &sd_shader_gemm_gpu_quant},
+                                                          {&sd_shader_gemm_coop, &sd_shader_gemm_quant_coop}};
+    k->shader = shaders[coop][sd_dtype_quantised(weight->dtype)];
     if (!coop)
         return;
     k->subgroup = k->spec[GEMM_SUBGROUP] = info->coop.subgroup;
@@ -111,11 +120,12 @@ static void choose_gpu(const struct sd_vk_info *info, const struct sd_gemm_layou
 struct sd_gemm_kernel sd_gemm_choose(const struct sd_vk_info *info, const sd_weight *weight,
                                      const struct sd_gemm_need *need) {
     struct sd_gemm_layout l = sd_gemm_layout(info, weight);
-    struct sd_gemm_kernel k = {
-        .spec = {[GEMM_A_HALF] = need->a_half, [GEMM_W_HALF] = need->w_half, [GEMM_CONCAT] = need->concat}};
+    struct sd_gemm_kernel k = {.spec = {[GEMM_A_HALF] = need->a_half,
+                                        [GEMM_W_TYPE] = sd_weight_shader_type(weight->dtype),
+                                        [GEMM_CONCAT] = need->concat}};
     if (sd_gemm_for_cpu(info))
-        choose_cpu(info, l.tile, need->rows, &k);
+        choose_cpu(info, l.tile, need->rows, sd_dtype_quantised(weight->dtype), &k);
     else
-        choose_gpu(info, &l, weight->n, need, &k);
+        choose_gpu(info, &l, weight, need, &k);
     return k;
 }

@@ -9,7 +9,7 @@
 /* What the choice depends on, besides the device's description. */
 struct sd_gemm_need {
     uint32_t rows; /* of one phase */
-    bool a_half, w_half, concat;
+    bool a_half, concat;
     bool
         quads; /* 8 neighbouring channels never straddle parts or the end, and lie at multiples of 16 bytes */
 };

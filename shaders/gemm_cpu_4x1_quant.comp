@@ -1,0 +1,6 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#define R 4
+#define C 1
+#define QUANT
+#include "shaders/gemm_cpu.glsl"

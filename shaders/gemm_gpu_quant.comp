@@ -1,0 +1,4 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#define QUANT
+#include "shaders/gemm_simt.glsl"

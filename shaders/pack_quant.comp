@@ -1,0 +1,134 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_buffer_reference : require
+#extension GL_EXT_buffer_reference_uvec2 : require
+#extension GL_EXT_control_flow_attributes : require
+/* Lays the blocks of a quantised matrix out for the GEMM kernels (shaders/quant.h). An invocation moves a pair of units of
+ * a column, because two of them share a word of fine scales. Offsets in blocks are those of sd/base/quant.h. */
+#include "shaders/pack_quant.h"
+#include "shaders/quant.h"
+
+layout(local_size_x = 64) in;
+layout(constant_id = 0) const uint TYPE = WEIGHT_Q4_0;
+
+layout(buffer_reference, std430, buffer_reference_align = 4) buffer Words { uint d[]; };
+layout(push_constant) uniform Push { pack_quant_push p; };
+#include "shaders/quant.glsl"
+
+uint byte_at(uint at) {
+    return Words(p.source).d[at >> 2] >> 8 * (at & 3) & 0xFF;
+}
+
+uint half_at(uint at) {
+    return byte_at(at) | byte_at(at + 1) << 8;
+}
+
+uint block_bytes() {
+    return TYPE == WEIGHT_Q4_0 || TYPE == WEIGHT_IQ4_NL ? 18
+           : TYPE == WEIGHT_Q4_1                        ? 20
+           : TYPE == WEIGHT_Q5_0                        ? 22
+           : TYPE == WEIGHT_Q5_1                        ? 24
+           : TYPE == WEIGHT_Q8_0                        ? 34
+           : TYPE == WEIGHT_Q2_K                        ? 84
+           : TYPE == WEIGHT_Q3_K                        ? 110
+           : TYPE == WEIGHT_Q4_K                        ? 144
+           : TYPE == WEIGHT_Q5_K                        ? 176
+           : TYPE == WEIGHT_Q6_K                        ? 210
+                                                        : 136;
+}
+
+/* Code i of unit s of the block at `at`. */
+uint code(uint at, uint s, uint i) {
+    if (TYPE == WEIGHT_Q8_0)
+        return byte_at(at + 2 + i);
+    if (TYPE == WEIGHT_Q4_0 || TYPE == WEIGHT_IQ4_NL)
+        return byte_at(at + 2 + i % 16) >> 4 * (i / 16) & 15;
+    if (TYPE == WEIGHT_Q4_1)
+        return byte_at(at + 4 + i % 16) >> 4 * (i / 16) & 15;
+    if (TYPE == WEIGHT_Q5_0)
+        return (byte_at(at + 6 + i % 16) >> 4 * (i / 16) & 15) | (byte_at(at + 2 + i / 8) >> i % 8 & 1) << 4;
+    if (TYPE == WEIGHT_Q5_1)
+        return (byte_at(at + 8 + i % 16) >> 4 * (i / 16) & 15) | (byte_at(at + 4 + i / 8) >> i % 8 & 1) << 4;
+    if (TYPE == WEIGHT_Q2_K)
+        return byte_at(at + 16 + 32 * (s / 4) + i) >> 2 * (s % 4) & 3;
+    if (TYPE == WEIGHT_Q3_K)
+        return (byte_at(at + 32 + 32 * (s / 4) + i) >> 2 * (s % 4) & 3) | (byte_at(at + i) >> s & 1) << 2;
+    if (TYPE == WEIGHT_Q4_K)
+        return byte_at(at + 16 + 32 * (s / 2) + i) >> 4 * (s % 2) & 15;
+    if (TYPE == WEIGHT_Q5_K)
+        return (byte_at(at + 48 + 32 * (s / 2) + i) >> 4 * (s % 2) & 15) | (byte_at(at + 16 + i) >> s & 1) << 4;
+    if (TYPE == WEIGHT_Q6_K)
+        return (byte_at(at + 64 * (s / 4) + s % 2 * 32 + i) >> 4 * (s / 2 % 2) & 15) |
+               (byte_at(at + 128 + 32 * (s / 4) + i) >> 2 * (s % 4) & 3) << 4;
+    return byte_at(at + 8 + 16 * s + i % 16) >> 4 * (i / 16) & 15;
+}
+
+/* Q3_K's scale of sub-block t (0..15), less 32, in 8 bits. */
+uint scale_q3(uint at, uint t) {
+    uint low = byte_at(at + 96 + t % 8) >> 4 * (t / 8) & 15, high = byte_at(at + 104 + t % 4) >> 2 * (t / 4) & 3;
+    return (low + 16 * high - 32) & 0xFF;
+}
+
+/* The fine scales of unit s. */
+uint fine(uint at, uint s) {
+    if (QUANT_HAS_M(TYPE))
+        return half_at(at) | half_at(at + 2) << 16;
+    if (!QUANT_IS_K(TYPE))
+        return half_at(at);
+    if (TYPE == WEIGHT_Q2_K)
+        return half_at(at + 2 * s);
+    if (TYPE == WEIGHT_Q3_K)
+        return scale_q3(at, 2 * s) | scale_q3(at, 2 * s + 1) << 8;
+    if (TYPE == WEIGHT_Q6_K)
+        return half_at(at + 192 + 2 * s);
+    if (TYPE == WEIGHT_IQ4_XS) {
+        uint low = byte_at(at + 4 + s / 2) >> 4 * (s % 2) & 15, high = byte_at(at + 2 + s / 4) >> 2 * (s % 4) & 3;
+        return ((low + 16 * high - 32) & 0xFF) * 257;
+    }
+    uint first = byte_at(at + 4 + s), last = byte_at(at + 8 + s), before = byte_at(at + 4 + s % 4);
+    if (s < 4)
+        return (first & 63) | (last & 63) << 8;
+    return ((last & 15) | before >> 6 << 4) | (last >> 4 | first >> 6 << 4) << 8;
+}
+
+uint coarse(uint at) {
+    uint d = at + (TYPE == WEIGHT_Q2_K ? 80 : TYPE == WEIGHT_Q3_K ? 108 : TYPE == WEIGHT_Q6_K ? 208 : 0);
+    bool offset = TYPE == WEIGHT_Q2_K || TYPE == WEIGHT_Q4_K || TYPE == WEIGHT_Q5_K;
+    return half_at(d) | (offset ? half_at(d + 2) << 16 : 0);
+}
+
+void main() {
+    uint units = p.c / QUANT_UNIT, pairs = (units + 1) / 2;
+    uint i = (gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x) * 64 + gl_LocalInvocationID.x;
+    uint column = i % p.tile, pair = i / p.tile % pairs, tile = i / p.tile / pairs, n = tile * p.tile + column;
+    if (tile >= p.tiles)
+        return;
+    bool real = n < p.n;
+    uint row = p.paired != 0 ? (n & 1) * (p.n / 2) + n / 2 : n - p.column0;
+    if (real ? n < p.column0 || row < p.row0 || row - p.row0 >= p.rows : p.row0 != 0)
+        return;
+    QuantPlace place = quant_place(TYPE, p.tiles, p.tile, p.c);
+    Words to = Words(p.packed);
+    uint per_block = QUANT_IS_K(TYPE) ? QUANT_OCTET : 1, shared_fine = 0;
+    [[dont_unroll]] for (uint unit = 2 * pair; unit < min(2 * pair + 2, units); unit++) {
+        uint at = ((row - p.row0) * (units / per_block) + unit / per_block) * block_bytes(), s = unit % per_block;
+        uint codes = quant_codes_at(TYPE, place, tile, unit, column), low[QUANT_WORDS(TYPE)];
+        [[unroll]] for (uint w = 0; w < QUANT_WORDS(TYPE); w++) low[w] = 0;
+        [[dont_unroll]] for (uint k = 0; k < QUANT_UNIT; k++) {
+            uint q = real ? code(at, s, k) : 0;
+            const uint bits = QUANT_LOW_BITS(TYPE), more = QUANT_HIGH_BITS(TYPE);
+            low[k * bits / 32] |= (q & (1u << bits) - 1) << k * bits % 32;
+            if (more != 0)
+                low[bits + k * more / 32] |= (q >> bits) << k * more % 32;
+        }
+        [[unroll]] for (uint w = 0; w < QUANT_WORDS(TYPE); w++) to.d[codes + w] = low[w];
+        uint f = real ? fine(at, s) : 0;
+        if (QUANT_HAS_M(TYPE))
+            to.d[place.fine + (tile * units + unit) * p.tile + column] = f;
+        shared_fine |= f << 16 * (unit & 1);
+        if (QUANT_IS_K(TYPE) && s == 0)
+            to.d[place.coarse + (tile * ((units + 7) / 8) + unit / 8) * p.tile + column] = real ? coarse(at) : 0;
+    }
+    if (!QUANT_HAS_M(TYPE))
+        to.d[place.fine + (tile * pairs + pair) * p.tile + column] = shared_fine;
+}

@@ -1,0 +1,41 @@
+/* Quantised weights as the GEMM kernels read them, shared by C and GLSL. The files' blocks (sd/base/quant.h)
+ * are laid out anew, bit for bit: for every unit of 32 neighbouring k's of a column codes   QUANT_WORDS(type)
+ * words: [tile][unit][column][words] fine    16 bits, [tile][unit pairs][column]: d, or the two 8-bit scales
+ * (and offsets) of its 16 or 32 k's; 32 bits, [tile][unit][column], where a type has d and m coarse  a word
+ * for 8 units, [tile][unit octets][column]: d and dmin of the K types one region behind the other. Codes have
+ * 2, 4 or 8 bits in words of 16, 8 or 4; what goes beyond 2 and 4 bits (one or two bits) stands in the words
+ * behind. */
+#ifndef QUANT_H
+#define QUANT_H
+
+/* Element types of packed weights, a specialization constant of the kernels. */
+#define WEIGHT_F32 0
+#define WEIGHT_F16 1
+#define WEIGHT_Q4_0 2
+#define WEIGHT_Q4_1 3
+#define WEIGHT_Q5_0 4
+#define WEIGHT_Q5_1 5
+#define WEIGHT_Q8_0 6
+#define WEIGHT_IQ4_NL 7
+#define WEIGHT_Q2_K 8
+#define WEIGHT_Q3_K 9
+#define WEIGHT_Q4_K 10
+#define WEIGHT_Q5_K 11
+#define WEIGHT_Q6_K 12
+#define WEIGHT_IQ4_XS 13
+
+#define QUANT_UNIT 32 /* k's */
+#define QUANT_OCTET 8 /* units that share a coarse word */
+
+#define QUANT_IS_K(type) ((type) >= WEIGHT_Q2_K)
+#define QUANT_HAS_M(type) ((type) == WEIGHT_Q4_1 || (type) == WEIGHT_Q5_1)
+/* Bits of a code's lower part, and of what goes beyond. */
+#define QUANT_LOW_BITS(type)                                                                                 \
+    ((type) == WEIGHT_Q8_0 ? 8 : (type) == WEIGHT_Q2_K || (type) == WEIGHT_Q3_K ? 2 : 4)
+#define QUANT_HIGH_BITS(type)                                                                                \
+    ((type) == WEIGHT_Q6_K                                                                              ? 2  \
+     : (type) == WEIGHT_Q5_0 || (type) == WEIGHT_Q5_1 || (type) == WEIGHT_Q5_K || (type) == WEIGHT_Q3_K ? 1  \
+                                                                                                        : 0)
+#define QUANT_WORDS(type) (QUANT_LOW_BITS(type) + QUANT_HIGH_BITS(type))
+
+#endif
