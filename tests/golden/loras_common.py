@@ -1,12 +1,12 @@
 """What the makers of adapter files share: the tiny models, names, random values and stable files."""
+
 import json
 import struct
+from pathlib import Path
 
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from safetensors.torch import load_file
-
-from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "loras"
@@ -51,13 +51,25 @@ def weights(pipe):
 def changed(before, after):
     """What an adapter touched."""
     assert before.keys() == after.keys(), sorted(before.keys() ^ after.keys())
-    return {name: after[name].contiguous() for name in sorted(before) if not torch.equal(before[name], after[name])}
+    return {
+        name: after[name].contiguous()
+        for name in sorted(before)
+        if not torch.equal(before[name], after[name])
+    }
 
 
 # ---------------------------------------------------------------- values
 
 FACTORS = {"hada_w1_b": 0.25, "hada_w2_b": 0.25, "hada_t1": 0.25, "hada_t2": 0.25}
-STEADY = {"oft_blocks": 0.15, "oft_R": 0.1, "ia3_l": 0.3, "rescale": 0.2, "weight": 0.3, "w_norm": 0.2, "b_norm": 0.2}
+STEADY = {
+    "oft_blocks": 0.15,
+    "oft_R": 0.1,
+    "ia3_l": 0.3,
+    "rescale": 0.2,
+    "weight": 0.3,
+    "w_norm": 0.2,
+    "b_norm": 0.2,
+}
 
 
 def random(g, name, old):

@@ -2,6 +2,7 @@
 
 loras.py compares every golden with these, so that the table cannot drift from what the libraries compute.
 """
+
 import math
 
 import torch

@@ -3,6 +3,7 @@
 Its merge_to multiplies LoHa and LoKr by alpha / rank twice, its forward once: what is expected here is what forward
 uses.
 """
+
 import json
 import logging
 import re
@@ -43,7 +44,11 @@ def network(pipe, modules, algo, own_names, **options):
         LycorisNetwork.apply_preset({"target_module": [], "target_name": names, "lora_prefix": "lycoris"})
         made = LycorisNetwork(pipe.unet, network_module=algo, warn_on_unmatched=False, **options)
     else:
-        texts = [m if hasattr(m, "text_model") else Prefixed(m) for p, m in common.parts(pipe).items() if p != "unet"]
+        texts = [
+            m if hasattr(m, "text_model") else Prefixed(m)
+            for p, m in common.parts(pipe).items()
+            if p != "unet"
+        ]
         LycorisNetworkKohya.apply_preset(
             {
                 "unet_target_module": [],
@@ -91,26 +96,21 @@ def merged(lora, s):
 
 
 def full(pipe, made, g, dtype):
-    """FullModule holds the sum once it is applied and writes the difference; merging needs modules with the latter."""
+    """FullModule holds the sum once it is applied, and writes the difference: modules made of that merge it."""
     for lora in made.loras:
         lora.apply_to()
         lora.weight.data += common.random(g, "diff", lora.weight)
         if lora.bias is not None:
             lora.bias.data += common.random(g, "diff_b", lora.bias)
-    state = {f"{lora.lora_name}.{k}": v.to(dtype) for lora in made.loras for k, v in lora.state_dict().items()}
+    state = {
+        f"{lora.lora_name}.{k}": v.to(dtype) for lora in made.loras for k, v in lora.state_dict().items()
+    }
     for lora in made.loras:
         lora.restore()
-    made.loras = [
-        make_module(
-            FullModule,
-            [state[f"{lora.lora_name}.diff"].float(), state.get(f"{lora.lora_name}.diff_b", torch.zeros(0)).float()]
-            if lora.bias is not None
-            else [state[f"{lora.lora_name}.diff"].float(), None],
-            lora.lora_name,
-            lora.org_module[0],
-        )
-        for lora in made.loras
-    ]
+    for at, lora in enumerate(made.loras):
+        differences = [state.get(f"{lora.lora_name}.{k}") for k in ("diff", "diff_b")]
+        differences = [d if d is None else d.float() for d in differences]
+        made.loras[at] = make_module(FullModule, differences, lora.lora_name, lora.org_module[0])
     return state
 
 
@@ -123,14 +123,20 @@ def make(path, family, modules, algo, seed, dtype, strengths, names="kohya", **o
         state = full(pipe, made, g, dtype)
     else:
         randomise(made.loras, g, dtype)
-        state = {f"{lora.lora_name}.{k}": v.to(dtype) for lora in made.loras for k, v in lora.state_dict().items()}
+        state = {
+            f"{lora.lora_name}.{k}": v.to(dtype) for lora in made.loras for k, v in lora.state_dict().items()
+        }
     rename = {lora.lora_name: lora.lora_name for lora in made.loras}
     if names == "ldm":
         rename = {name: convert_diffusers_name_to_compvis(name) for name in rename}
     if names == "kohya_oft":
         rename = {name: name.replace("lora_unet_", "oft_unet_") for name in rename}
-    state = {f"{rename[k.split('.')[0]]}.{k.split('.', 1)[1]}": v.detach().contiguous() for k, v in state.items()}
-    arguments = {k: v for k, v in options.items() if k not in ("lora_dim", "conv_lora_dim", "alpha", "conv_alpha")}
+    state = {
+        f"{rename[k.split('.')[0]]}.{k.split('.', 1)[1]}": v.detach().contiguous() for k, v in state.items()
+    }
+    arguments = {
+        k: v for k, v in options.items() if k not in ("lora_dim", "conv_lora_dim", "alpha", "conv_alpha")
+    }
     save_file(
         state,
         path,

@@ -1,4 +1,5 @@
-"""Adapter files in the names of kohya's trainers, OneTrainer, diffusers and PEFT, and weights merged by the latter two."""
+"""Adapter files in the names of kohya's trainers, OneTrainer, diffusers and PEFT; the latter two merge them."""
+
 import re
 import tempfile
 from pathlib import Path
@@ -23,7 +24,7 @@ ATTENTION |= {"q_proj": "to_q", "k_proj": "to_k", "v_proj": "to_v", "out_proj": 
 
 
 class Names:
-    """Names of modules in a file; `of` takes a canonical name and says what comes before `down`'s and `up`'s ending."""
+    """Names in a file: `of` takes a canonical name and says what comes before the ending of a tensor."""
 
     def __init__(self, pipe, naming):
         self.naming = naming
@@ -45,7 +46,9 @@ class Names:
         if self.naming == "omi":
             return f"{OMI[part]}.{self.ldm[path] if part == 'unet' else path}"
         if self.naming in ("processors", "processors_bare"):
-            owner, last = next((path[: -len(k) - 1], v) for k, v in ATTENTION.items() if path.endswith("." + k))
+            owner, last = next(
+                (path[: -len(k) - 1], v) for k, v in ATTENTION.items() if path.endswith("." + k)
+            )
             owner += ".processor" if part == "unet" else ""
             return ("" if self.naming == "processors_bare" else part + ".") + f"{owner}.{last}"
         return module
@@ -132,6 +135,7 @@ def randomise(model, g):
 
 def by_diffusers(path, family, configs, seed, strengths, header=True, text_model=False):
     """Adapters that PEFT makes inside of a pipeline, saved by diffusers; `configs` has one for each part."""
+    torch.manual_seed(seed)  # a DoRA's first magnitudes come from first values by the global generator
     pipe, g = common.pipeline(family), torch.Generator().manual_seed(seed)
     arguments = {}
     for part, config in configs.items():
@@ -143,7 +147,9 @@ def by_diffusers(path, family, configs, seed, strengths, header=True, text_model
             state = {k if k.startswith("text_") else "text_model." + k: v for k, v in state.items()}
         arguments[f"{part}_lora_layers"] = {k: v.detach().contiguous() for k, v in state.items()}
         if header:
-            arguments[f"{part}_lora_adapter_metadata"] = common.ordered(model.peft_config["default"].to_dict())
+            arguments[f"{part}_lora_adapter_metadata"] = common.ordered(
+                model.peft_config["default"].to_dict()
+            )
     pipe.save_lora_weights(path.parent, weight_name=path.name, **arguments)
     common.settle(path)
     return fused(family, path, strengths)
@@ -151,6 +157,7 @@ def by_diffusers(path, family, configs, seed, strengths, header=True, text_model
 
 def by_peft(folder, family, part, config, seed, strengths):
     """An adapter folder as PEFT saves it."""
+    torch.manual_seed(seed)
     g = torch.Generator().manual_seed(seed)
     model = get_peft_model(getattr(common.pipeline(family), part), config)
     randomise(model, g)
