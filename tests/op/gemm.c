@@ -204,18 +204,9 @@ static void nan_and_infinity_propagate(void **state) {
     optest_end(&t);
 }
 
-/* The kernels for GPUs need nothing that a CPU device lacks. Which kernel and layout are used depends on the
- * device's description alone, so a changed description tests them anywhere. */
-static int open_as_gpu(void **state) {
-    int failed = optest_open(state);
-    if (!failed)
-        ((struct sd_vk_info *)sd_vk_info(*state))->kind = SD_VK_DISCRETE;
-    return failed;
-}
-
 /* Few cores are filled by few tiles, so that the largest ones are chosen for small shapes. */
 static int open_as_gpu_of_one_core(void **state) {
-    int failed = open_as_gpu(state);
+    int failed = optest_open_as_gpu(state);
     if (!failed)
         ((struct sd_vk_info *)sd_vk_info(*state))->cores = 1;
     return failed;
@@ -228,7 +219,7 @@ int main(void) {
         cmocka_unit_test(nan_and_infinity_propagate),
     };
     int failed = cmocka_run_group_tests_name("as the device is", tests, optest_open, optest_close);
-    failed += cmocka_run_group_tests_name("as a GPU", tests, open_as_gpu, optest_close);
+    failed += cmocka_run_group_tests_name("as a GPU", tests, optest_open_as_gpu, optest_close);
     return failed +
            cmocka_run_group_tests_name("as a GPU of one core", tests, open_as_gpu_of_one_core, optest_close);
 }

@@ -44,6 +44,13 @@ int optest_open(void **state) {
     return 0;
 }
 
+int optest_open_as_gpu(void **state) {
+    int failed = optest_open(state);
+    if (!failed)
+        ((struct sd_vk_info *)sd_vk_info(*state))->kind = SD_VK_DISCRETE;
+    return failed;
+}
+
 int optest_close(void **state) {
     sd_vk *vk = *state;
     sd_vk_close(&vk);

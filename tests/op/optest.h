@@ -19,6 +19,9 @@ typedef struct optest optest;
  * SDVK_TEST_DEVICE picks it as --device would, SDVK_TEST_SUBGROUP requires a subgroup size. */
 int optest_open(void **state);
 int optest_close(void **state);
+/* Opens it with the description of a GPU, for kernels that are chosen by that alone: they need nothing that a
+ * CPU device lacks. */
+int optest_open_as_gpu(void **state);
 
 /* A new graph with activations of type `act`. */
 optest *optest_begin(void **state, sd_dtype act);

@@ -10,17 +10,7 @@
 #include <cmocka.h>
 
 #include "sd/nn/ops.h"
-
-static const struct sd_vk_info gpu = {.name = "a GPU",
-                                      .kind = SD_VK_DISCRETE,
-                                      .subgroup = 32,
-                                      .subgroup_min = 32,
-                                      .subgroup_max = 32,
-                                      .shared_memory = 32768,
-                                      .max_invocations = 1024,
-                                      .max_groups = {65535, 65535, 65535},
-                                      .push_bytes = 128,
-                                      .cores = 32};
+#include "tests/unit/gpu.h"
 
 /* A graph of f16 activations, inputs of every type, and layers that read 8 channels. */
 struct fixture {

@@ -173,16 +173,9 @@ static void every_f8(void **state) {
     }
 }
 
-static int open_as_gpu(void **state) {
-    int failed = optest_open(state);
-    if (!failed)
-        ((struct sd_vk_info *)sd_vk_info(*state))->kind = SD_VK_DISCRETE;
-    return failed;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_form_of_every_type),
                                        cmocka_unit_test(every_f8)};
     int failed = cmocka_run_group_tests_name("as the device is", tests, optest_open, optest_close);
-    return failed + cmocka_run_group_tests_name("as a GPU", tests, open_as_gpu, optest_close);
+    return failed + cmocka_run_group_tests_name("as a GPU", tests, optest_open_as_gpu, optest_close);
 }

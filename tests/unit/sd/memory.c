@@ -8,19 +8,9 @@
 #include <cmocka.h>
 
 #include "sd/nn/plan.h"
+#include "tests/unit/gpu.h"
 #include "unet/unet.h"
 #include "vae/vae.h"
-
-static const struct sd_vk_info gpu = {.name = "a GPU",
-                                      .kind = SD_VK_DISCRETE,
-                                      .subgroup = 32,
-                                      .subgroup_min = 32,
-                                      .subgroup_max = 32,
-                                      .shared_memory = 32768,
-                                      .max_invocations = 1024,
-                                      .max_groups = {65535, 65535, 65535},
-                                      .push_bytes = 128,
-                                      .cores = 32};
 
 static double planned_mib(sd_graph *g, double *gmac) {
     sd_plan *plan;
