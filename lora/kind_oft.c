@@ -223,7 +223,7 @@ static void oft_input_replace(const struct sd_lora_site *site, sd_edit *e) {
                      site->path, t->name, w.columns, stored, upper);
     float *values = sd_lora_values(site, e, ROLE_OFT_R);
     if (values && alloc_blocks(&b, e)) {
-        bool transposed = settings->peft || site->target->taps == 1;
+        bool transposed = settings->peft || !site->target->convolution;
         for (uint32_t i = 0; i < stored; i++)
             sd_skew_from_upper(b.q + (size_t)i * n * n, values + (size_t)i * upper, n);
         turn(&b,

@@ -20,6 +20,7 @@ struct sd_lora_target {
     const char *ldm;     /* LDM name of a UNet's module, else NULL */
     uint32_t n, c, taps; /* outputs, inputs, kernel size; a norm has c 1 */
     bool has_bias;
+    bool convolution; /* the file has kernel sizes, even where they are 1 */
 };
 
 /* All layers of a model. Immutable once built, then usable from any thread. */
@@ -27,9 +28,10 @@ typedef struct sd_lora_targets sd_lora_targets;
 
 sd_status sd_lora_targets_create(sd_lora_targets **out, sd_error *err);
 void sd_lora_targets_destroy(sd_lora_targets **targets);
-/* Adds every layer of a network; `ldm` gives a module's other name (NULL, or it returns false, where there is
- * none). */
+/* Adds every layer of a network; `source` is where its weights come from, `ldm` gives a module's other name
+ * (NULL, or it returns false, where there is none). */
 sd_status sd_lora_targets_add(sd_lora_targets *targets, sd_lora_part part, const sd_weights *weights,
+                              const struct sd_weight_source *source,
                               bool (*ldm)(const void *user, const char *canonical, char *buffer, size_t size),
                               const void *user, sd_error *err);
 /* Makes the names searchable; the last call before matching. */

@@ -86,9 +86,8 @@ static bool ends_with(const char *text, const char *ending) {
     return length > n && !strcmp(text + length - n, ending);
 }
 
-/* A weight whose bias may follow it in the list. */
-static bool add_layer(sd_lora_targets *t, sd_lora_part part, const sd_weight *w, const char *name,
-                      bool has_bias,
+/* Adds a layer under its name without ".weight", and under its other name where it has one. */
+static bool add_layer(sd_lora_targets *t, const struct sd_lora_target *layer, const char *name,
                       bool (*ldm)(const void *user, const char *canonical, char *buffer, size_t size),
                       const void *user) {
     char other[longest_name];
@@ -97,12 +96,8 @@ static bool add_layer(sd_lora_targets *t, sd_lora_part part, const sd_weight *w,
     if (!module)
         return false;
     module[strlen(module) - strlen(".weight")] = 0;
-    *target = (struct sd_lora_target){.part = part,
-                                      .module = module,
-                                      .n = w->n / w->parts,
-                                      .c = w->c,
-                                      .taps = w->kh * w->kw,
-                                      .has_bias = has_bias};
+    *target = *layer;
+    target->module = module;
     if (!add_spelling(t, target, module))
         return false;
     if (!ldm || !ldm(user, module, other, sizeof other))
@@ -120,6 +115,7 @@ static bool has_tensor(const sd_weights *weights, size_t after, const char *modu
 }
 
 sd_status sd_lora_targets_add(sd_lora_targets *t, sd_lora_part part, const sd_weights *weights,
+                              const struct sd_weight_source *source,
                               bool (*ldm)(const void *user, const char *canonical, char *buffer, size_t size),
                               const void *user, sd_error *err) {
     for (size_t i = 0; i < sd_weights_count(weights); i++) {
@@ -128,8 +124,15 @@ sd_status sd_lora_targets_add(sd_lora_targets *t, sd_lora_part part, const sd_we
             const char *name = w->names[k];
             if (!ends_with(name, ".weight"))
                 continue;
-            bool has_bias = has_tensor(weights, i, name, strlen(name) - strlen(".weight"));
-            if (!add_layer(t, part, w, name, has_bias, ldm, user))
+            struct sd_raw raw;
+            const struct sd_lora_target layer = {
+                .part = part,
+                .n = w->n / w->parts,
+                .c = w->c,
+                .taps = w->kh * w->kw,
+                .has_bias = has_tensor(weights, i, name, strlen(name) - strlen(".weight")),
+                .convolution = source->find(source->user, name, &raw) && raw.rank == 4};
+            if (!add_layer(t, &layer, name, ldm, user))
                 return sd_fail(err, SD_E_MEMORY, "out of memory while naming the model's layers");
         }
     }

@@ -28,8 +28,9 @@ static sd_status name_layers(sd_model *m, sd_error *err) {
     sd_status status = sd_lora_targets_create(&m->targets, err);
     for (int part = 0; part < SD_LORA_PARTS && !status; part++) {
         const sd_weights *weights = sd_model_adapted_weights(m, (sd_lora_part)part);
+        struct sd_weight_source source = sd_model_source(m, (sd_lora_part)part);
         if (weights)
-            status = sd_lora_targets_add(m->targets, (sd_lora_part)part, weights,
+            status = sd_lora_targets_add(m->targets, (sd_lora_part)part, weights, &source,
                                          part == SD_LORA_UNET ? ldm_name : NULL, &m->files->unet, err);
     }
     return status ? status : sd_lora_targets_finish(m->targets, err);

@@ -337,7 +337,7 @@ def folder_rows(t):
            "/unet/diffusion_pytorch_model.safetensors: tensor conv_out.weight: expected the shape [4,16,3,3], found "
            "[16,4,3,3]")
     t.copy("dtype", {UNET: retyped("conv_out.bias", "I32", 4)},
-           "/unet/diffusion_pytorch_model.safetensors: tensor conv_out.bias: expected F32, F16, BF16 or F8 values, "
+           "/unet/diffusion_pytorch_model.safetensors: tensor conv_out.bias: expected F32, F16, BF16, F8 or quantised values, "
            "found I32")
     t.copy("one_missing", {UNET: without("conv_out.bias")},
            "/unet/diffusion_pytorch_model.safetensors: 1 tensor is missing: conv_out.bias")
