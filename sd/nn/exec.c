@@ -23,7 +23,8 @@ struct sd_exec {
     uint32_t segment_count;
 };
 
-/* Recording of one node; errors are sticky, so that ops need not check. */
+/* Recording of one node, or with `commands` NULL only finding out which pipelines it needs; errors are
+ * sticky, so that ops need not check. */
 struct sd_emit {
     sd_exec *exec;
     sd_vk_commands *commands;
@@ -41,12 +42,13 @@ uint64_t sd_emit_address(const sd_emit *e, const sd_tensor *t) {
 }
 
 void sd_emit_barrier(sd_emit *e) {
-    if (!e->status)
+    if (!e->status && e->commands)
         sd_vk_commands_barrier(e->commands);
 }
 
 void sd_emit_dispatch(sd_emit *e, const struct sd_dispatch *d) {
-    const struct sd_vk_info *info = sd_vk_info(e->exec->vk);
+    sd_vk *vk = e->exec->vk;
+    const struct sd_vk_info *info = sd_vk_info(vk);
     sd_vk_pipeline *pipeline;
     if (e->status)
         return;
@@ -58,8 +60,11 @@ void sd_emit_dispatch(sd_emit *e, const struct sd_dispatch *d) {
                                 info->max_groups[1], info->max_groups[2]);
             return;
         }
-    e->status =
-        sd_vk_pipeline_get(e->exec->vk, d->shader, d->spec, d->spec_count, d->subgroup, &pipeline, e->err);
+    if (!e->commands) {
+        e->status = sd_vk_pipeline_want(vk, d->shader, d->spec, d->spec_count, d->subgroup, e->err);
+        return;
+    }
+    e->status = sd_vk_pipeline_get(vk, d->shader, d->spec, d->spec_count, d->subgroup, &pipeline, e->err);
     if (!e->status)
         sd_vk_commands_dispatch(e->commands, pipeline, d->push, d->push_bytes, d->groups);
 }
@@ -78,6 +83,21 @@ static sd_status record_node(sd_exec *exec, sd_vk_commands *commands, const sd_n
     if (!emit.status)
         node->op->record(node, &emit);
     return emit.status;
+}
+
+static bool on_compiled(void *user, uint32_t done, uint32_t all) {
+    const struct sd_exec_options *o = user;
+    if (o->compiled)
+        o->compiled(o->user, done, all);
+    return o->cancelled && o->cancelled(o->user);
+}
+
+/* All pipelines at once, so that they can be compiled side by side. */
+static sd_status compile(sd_exec *exec, sd_error *err) {
+    sd_status status = SD_OK;
+    for (uint32_t i = 0; i < exec->plan->count && !status; i++)
+        status = record_node(exec, NULL, exec->plan->order[i], err);
+    return status ? status : sd_vk_pipelines_compile(exec->vk, on_compiled, &exec->options, err);
 }
 
 static sd_status record_segment(sd_exec *exec, struct segment *s, sd_error *err) {
@@ -135,8 +155,8 @@ sd_status sd_exec_create(sd_exec **out, sd_vk *vk, const sd_plan *plan, const st
         exec->options.submit_flop = default_submit_flop(sd_vk_info(vk)->kind);
     sd_status status =
         sd_vk_buffer_create(vk, &exec->buffer, plan->stats.activation_bytes, SD_VK_LOCAL, "activations", err);
-    if (!status)
-        status = cut_segments(exec, err);
+    if (!status && !(status = cut_segments(exec, err)))
+        status = compile(exec, err);
     for (uint32_t i = 0; i < exec->segment_count && !status; i++)
         status = record_segment(exec, &exec->segments[i], err);
     if (status)

@@ -52,7 +52,7 @@ void sd_vk_commands_destroy(sd_vk *vk, sd_vk_commands **commands) {
 
 void sd_vk_commands_dispatch(sd_vk_commands *c, sd_vk_pipeline *pipeline, const void *push,
                              uint32_t push_bytes, const uint32_t groups[3]) {
-    vkCmdBindPipeline(c->handle, VK_PIPELINE_BIND_POINT_COMPUTE, sd_vk_pipeline_handle(pipeline));
+    vkCmdBindPipeline(c->handle, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline->handle);
     if (push_bytes)
         vkCmdPushConstants(c->handle, c->vk->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, push_bytes, push);
     vkCmdDispatch(c->handle, groups[0], groups[1], groups[2]);
