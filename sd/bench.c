@@ -20,6 +20,7 @@ struct subject {
     struct sd_vae_decoder decoder;
     struct sd_vae_encoder encoder;
     struct sd_stage stage;
+    struct sd_watch watch;
 };
 
 static const struct sd_text_config *text_config(const char *family) {
@@ -202,7 +203,8 @@ sd_status sd_bench_network(sd_context *context, const sd_bench_params *params, s
     double began = sd_now();
     if (!status && !(status = sd_stage_begin(&s->stage, sd_vk_info(vk), half ? SD_F16 : SD_F32, err))) {
         record(s, &p);
-        status = sd_stage_finish(&s->stage, vk, p.cancel, err);
+        s->watch.cancel = p.cancel;
+        status = sd_stage_finish(&s->stage, vk, &s->watch, err);
     }
     out->record_seconds = sd_now() - began;
     if (!status && !(status = clear_inputs(s, err)) && !(status = measure(s, &p, out, err))) {

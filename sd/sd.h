@@ -149,12 +149,18 @@ typedef struct sd_cancel {
 } sd_cancel;
 void sd_cancel_request(sd_cancel *cancel);
 
-typedef enum sd_phase { SD_PHASE_TEXT, SD_PHASE_ENCODE, SD_PHASE_STEP, SD_PHASE_DECODE } sd_phase;
+typedef enum sd_phase {
+    SD_PHASE_TEXT,
+    SD_PHASE_ENCODE,
+    SD_PHASE_STEP,
+    SD_PHASE_DECODE,
+    SD_PHASE_COMPILE /* within any of the others, where kernels of a network are not compiled yet */
+} sd_phase;
 
 typedef struct sd_progress {
     sd_phase phase;
     uint32_t image, images; /* which one is under way, from 0, and how many there will be */
-    uint32_t step, steps;   /* finished steps of this image, and all of them */
+    uint32_t step, steps;   /* finished steps of this image and all of them, or kernels of this network */
     double seconds;         /* since sd_generate began */
 } sd_progress;
 
