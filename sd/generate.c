@@ -15,7 +15,7 @@ struct run {
     float *latents; /* [count][h][w][channels] */
     size_t values;  /* of one latent */
     uint32_t image;
-    double began;
+    double began, host; /* seconds of the sampling loop outside of waits for the device */
     struct sd_watch watch;
 };
 
@@ -106,7 +106,9 @@ static sd_status sample_image(struct run *run, float *x, sd_error *err) {
     if (!status && !(status = report(run, SD_PHASE_STEP, 0, err)) && job.steps) {
         sd_sampler_job with_noise = job;
         with_noise.noise = noise;
+        double before = sd_now() - sd_vk_waited(run->model->context->vk);
         status = sd_sampler_run(r->sampler, &with_noise, x, run->values, err);
+        run->host += sd_now() - sd_vk_waited(run->model->context->vk) - before;
     }
     sd_noise_destroy(&noise);
     return status;
@@ -184,6 +186,12 @@ sd_status sd_generate_latents(sd_model *model, const sd_params *params, float **
     return status;
 }
 
+/* Of all images; at least one. */
+static double steps_of(const struct run *run) {
+    const struct sd_request *r = &run->request;
+    return r->steps > r->first ? (double)(r->steps - r->first) * r->params.count : 1;
+}
+
 sd_status sd_generate(sd_model *model, const sd_params *params, sd_outputs **out, sd_error *err) {
     struct run *run = calloc(1, sizeof *run);
     sd_outputs *outputs = calloc(1, sizeof *outputs);
@@ -195,6 +203,7 @@ sd_status sd_generate(sd_model *model, const sd_params *params, sd_outputs **out
             status = sd_fail(err, SD_E_MEMORY, "out of memory");
         else {
             outputs->count = run->request.params.count;
+            outputs->host_step_seconds = run->host / steps_of(run);
             status = decode_all(run, outputs, err);
         }
         outputs->seconds = sd_now() - run->began;

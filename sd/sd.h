@@ -198,7 +198,8 @@ typedef struct sd_outputs {
     sd_output *items;
     size_t count;
     double seconds, text_seconds, step_seconds,
-        decode_seconds; /* whole call, and its parts over all images */
+        decode_seconds;       /* whole call, and its parts over all images */
+    double host_step_seconds; /* mean time that a step took outside of waiting for the device */
 } sd_outputs;
 
 /* SD_E_ARGUMENT names the parameter, its range and what was found; SD_E_NUMERIC the step and the network that
@@ -252,6 +253,7 @@ typedef struct sd_bench_result {
     double record_seconds;               /* planning, compiling pipelines and recording */
     double first_seconds;                /* the warm-up run */
     double median_seconds, best_seconds; /* of the runs */
+    double host_seconds;                 /* median of what the runs took outside of waiting for the device */
     sd_bench_op ops[32];
     uint32_t op_count;
 } sd_bench_result;

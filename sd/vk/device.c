@@ -270,6 +270,10 @@ void sd_vk_refuse_coop(sd_vk *vk, const char *why) {
     sd_log(&vk->log, SD_LOG_WARNING, "%s: cooperative matrices are not used: %s", vk->info.name, why);
 }
 
+double sd_vk_waited(const sd_vk *vk) {
+    return vk->waited;
+}
+
 uint32_t sd_vk_validation_messages(const sd_vk *vk) {
     return vk->validation_messages;
 }

@@ -69,6 +69,7 @@ struct sd_vk {
     sd_vk_buffer *ring, *readback;
     struct sd_vk_stage stages[SD_VK_STAGES];
     uint32_t next_stage;
+    double waited; /* seconds in sd_vk_wait */
 };
 
 /* The status for a VkResult, with a message that names the call. */
@@ -97,6 +98,9 @@ void sd_vk_describe_cores(VkPhysicalDevice physical, struct sd_vk_info *info);
 /* memory.c */
 void sd_vk_memory_free(sd_vk *vk);
 VkBuffer sd_vk_buffer_handle(const sd_vk_buffer *buffer);
+
+/* Waits for a fence and resets it. */
+sd_status sd_vk_wait(sd_vk *vk, VkFence fence, sd_error *err);
 
 /* transfer.c */
 sd_status sd_vk_transfer_create(sd_vk *vk, sd_error *err);
