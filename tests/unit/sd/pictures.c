@@ -281,6 +281,7 @@ static void compilation_is_reported_once_and_can_be_cancelled(void **state) {
     assert_int_equal(sd_generate(model, &params, &outputs, &err), SD_OK);
     assert_true(c.reports > 0);
     assert_int_equal(c.done, c.all);
+    assert_true(outputs->host_step_seconds > 0 && outputs->host_step_seconds < outputs->step_seconds);
     sd_outputs_free(&outputs);
     c = (struct compilation){0};
     assert_int_equal(sd_generate(model, &params, &outputs, &err), SD_OK);
