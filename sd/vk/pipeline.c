@@ -8,7 +8,7 @@ static sd_vk_pipeline *find(sd_vk *vk, const struct sd_shader *shader, const uin
                             uint32_t subgroup) {
     for (sd_vk_pipeline *p = vk->pipelines; p; p = p->next)
         if (p->shader == shader && p->spec_count == count && p->subgroup == subgroup &&
-            !memcmp(p->spec, spec, count * 4))
+            (!count || !memcmp(p->spec, spec, count * 4)))
             return p;
     return NULL;
 }
