@@ -89,11 +89,11 @@ static void print_text(const struct request *r, const sd_device *device, const s
     double rate = (double)b->flop / b->median_seconds;
     printf("device: %s (%s)\n", device->name, device->driver);
     printf("ceilings: %.1f GFLOP/s f32, %.1f GB/s copy\n", peak->flops * 1e-9, peak->bandwidth * 1e-9);
-    printf("%s %s %ux%u, batch %u: %.3f s median of %u (best %.3f, first %.3f, recording %.3f)\n",
+    printf("%s %s %ux%u, batch %u: %.3f s median of %u (best %.3f, first %.3f, recording %.3f, host %.6f)\n",
            r->params.family ? r->params.family : "sd1", r->params.network ? r->params.network : "unet",
            r->params.width ? r->params.width : 512, r->params.height ? r->params.height : 512,
            r->params.batch ? r->params.batch : 1, b->median_seconds, r->params.runs ? r->params.runs : 3,
-           b->best_seconds, b->first_seconds, b->record_seconds);
+           b->best_seconds, b->first_seconds, b->record_seconds, b->host_seconds);
     printf("%.1f GFLOP, %.2f GFLOP/s, %.0f %% of the arithmetic ceiling; weights %.1f MiB, work %.1f MiB, %u "
            "nodes, %u barriers\n",
            (double)b->flop * 1e-9, rate * 1e-9, 100 * rate / peak->flops, (double)b->weight_bytes / (1 << 20),
@@ -115,11 +115,11 @@ static void print_json(const sd_device *device, const sd_bench_ceiling *peak, co
     printf(",\"peak_flops\":%.0f,\"peak_bandwidth\":%.0f", peak->flops, peak->bandwidth);
     if (b) {
         printf(",\"median_seconds\":%.6f,\"best_seconds\":%.6f,\"first_seconds\":%.6f,\"record_seconds\":%."
-               "6f,\"flop\":%llu,"
+               "6f,\"host_seconds\":%.6f,\"flop\":%llu,"
                "\"bytes\":%llu,\"parameters\":%llu,\"weight_bytes\":%llu,\"activation_bytes\":%llu,\"nodes\":"
                "%u,\"barriers\":%u,"
                "\"ops\":[",
-               b->median_seconds, b->best_seconds, b->first_seconds, b->record_seconds,
+               b->median_seconds, b->best_seconds, b->first_seconds, b->record_seconds, b->host_seconds,
                (unsigned long long)b->flop, (unsigned long long)b->bytes, (unsigned long long)b->parameters,
                (unsigned long long)b->weight_bytes, (unsigned long long)b->activation_bytes, b->nodes,
                b->barriers);

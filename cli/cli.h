@@ -54,6 +54,7 @@ struct cli_progress {
     bool terminal, quiet;
     bool line_open; /* the bar stands without a newline */
     uint32_t last_step;
+    double next_line; /* seconds before which compilation is not worth a line */
 };
 void cli_progress_begin(struct cli_progress *p, bool quiet);
 void cli_progress_show(void *progress, const sd_progress *state);

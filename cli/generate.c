@@ -251,8 +251,10 @@ static int save(const struct request *r, const sd_outputs *outputs, const char *
     if (r->json) {
         fputs("],\"device\":", stdout);
         cli_json_string(stdout, device->name);
-        printf(",\"seconds\":%.3f,\"text_seconds\":%.3f,\"step_seconds\":%.3f,\"decode_seconds\":%.3f}\n",
-               outputs->seconds, outputs->text_seconds, outputs->step_seconds, outputs->decode_seconds);
+        printf(",\"seconds\":%.3f,\"text_seconds\":%.3f,\"step_seconds\":%.3f,\"decode_seconds\":%.3f,"
+               "\"host_step_seconds\":%.6f}\n",
+               outputs->seconds, outputs->text_seconds, outputs->step_seconds, outputs->decode_seconds,
+               outputs->host_step_seconds);
     } else if (!r->quiet)
         fprintf(stderr, "%zu picture%s in %.1f s on %s\n", outputs->count, outputs->count == 1 ? "" : "s",
                 outputs->seconds, device->name);

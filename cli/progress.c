@@ -11,7 +11,8 @@ static const char *phase_name(sd_phase phase) {
     static const char *const names[] = {[SD_PHASE_TEXT] = "reading the prompt",
                                         [SD_PHASE_ENCODE] = "encoding the init picture",
                                         [SD_PHASE_STEP] = "denoising",
-                                        [SD_PHASE_DECODE] = "decoding"};
+                                        [SD_PHASE_DECODE] = "decoding",
+                                        [SD_PHASE_COMPILE] = "compiling kernels"};
     return names[phase];
 }
 
@@ -32,10 +33,22 @@ static void draw_bar(struct cli_progress *p, const sd_progress *s) {
         snprintf(which, sizeof which, " image %u/%u", s->image + 1, s->images);
     if (s->phase == SD_PHASE_STEP && s->step)
         fprintf(stderr, "\r\033[K[%s] %u/%u%s, %.0f s left", bar, s->step, s->steps, which, seconds_left(s));
+    else if (s->phase == SD_PHASE_COMPILE)
+        fprintf(stderr, "\r\033[K[%s] %u/%u, %s", bar, s->step, s->steps, phase_name(s->phase));
     else
         fprintf(stderr, "\r\033[K%s%s", phase_name(s->phase), which);
     fflush(stderr);
     p->line_open = true;
+}
+
+/* What comes from the driver's cache is done within a second and not worth a line in a log. */
+static void log_compilation(struct cli_progress *p, const sd_progress *s) {
+    if (!s->step)
+        p->next_line = s->seconds + 1;
+    else if (s->seconds > p->next_line) {
+        fprintf(stderr, "%s: %u/%u\n", phase_name(s->phase), s->step, s->steps);
+        p->next_line = s->seconds + 2;
+    }
 }
 
 void cli_progress_show(void *progress, const sd_progress *s) {
@@ -44,6 +57,10 @@ void cli_progress_show(void *progress, const sd_progress *s) {
         return;
     if (p->terminal) {
         draw_bar(p, s);
+        return;
+    }
+    if (s->phase == SD_PHASE_COMPILE) {
+        log_compilation(p, s);
         return;
     }
     /* About ten lines an image are enough in a log. */

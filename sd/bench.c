@@ -20,6 +20,7 @@ struct subject {
     struct sd_vae_decoder decoder;
     struct sd_vae_encoder encoder;
     struct sd_stage stage;
+    struct sd_watch watch;
 };
 
 static const struct sd_text_config *text_config(const char *family) {
@@ -138,24 +139,31 @@ static int by_size(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static sd_status measure(struct subject *s, const sd_bench_params *p, sd_bench_result *out, sd_error *err) {
-    double times[100];
+static double median(double *sorted, uint32_t count) {
+    qsort(sorted, count, sizeof *sorted, by_size);
+    return count % 2 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
+}
+
+static sd_status measure(struct subject *s, sd_vk *vk, const sd_bench_params *p, sd_bench_result *out,
+                         sd_error *err) {
+    double times[100], host[100];
     double began = sd_now();
     sd_status status = sd_exec_run(s->stage.exec, SD_RATE_PROMPT, err);
     if (!status)
         status = sd_exec_run(s->stage.exec, SD_RATE_STEP, err);
     out->first_seconds = sd_now() - began;
     for (uint32_t i = 0; i < p->runs && !status; i++) {
+        double waited = sd_vk_waited(vk);
         began = sd_now();
         status = sd_exec_run(s->stage.exec, SD_RATE_STEP, err);
         times[i] = sd_now() - began;
+        host[i] = times[i] - (sd_vk_waited(vk) - waited);
     }
     if (status)
         return status;
-    qsort(times, p->runs, sizeof *times, by_size);
+    out->median_seconds = median(times, p->runs);
     out->best_seconds = times[0];
-    out->median_seconds =
-        p->runs % 2 ? times[p->runs / 2] : (times[p->runs / 2 - 1] + times[p->runs / 2]) / 2;
+    out->host_seconds = median(host, p->runs);
     return SD_OK;
 }
 
@@ -202,10 +210,11 @@ sd_status sd_bench_network(sd_context *context, const sd_bench_params *params, s
     double began = sd_now();
     if (!status && !(status = sd_stage_begin(&s->stage, sd_vk_info(vk), half ? SD_F16 : SD_F32, err))) {
         record(s, &p);
-        status = sd_stage_finish(&s->stage, vk, p.cancel, err);
+        s->watch.cancel = p.cancel;
+        status = sd_stage_finish(&s->stage, vk, &s->watch, err);
     }
     out->record_seconds = sd_now() - began;
-    if (!status && !(status = clear_inputs(s, err)) && !(status = measure(s, &p, out, err))) {
+    if (!status && !(status = clear_inputs(s, err)) && !(status = measure(s, vk, &p, out, err))) {
         count_work(s, out);
         status = profile(s, vk, out, err);
     }

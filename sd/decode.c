@@ -34,7 +34,7 @@ static uint8_t to_byte(float value) {
 }
 
 static sd_status run(sd_model *model, const float *latent, uint32_t height, uint32_t width, sd_dtype act,
-                     sd_cancel *cancel, uint8_t *pixels, sd_error *err) {
+                     const struct sd_watch *watch, uint8_t *pixels, sd_error *err) {
     const struct sd_vae_config *config = &model->files->vae;
     uint32_t channels = config->latent_channels;
     size_t area = (size_t)height * width, factor = (size_t)1 << (config->levels - 1);
@@ -46,7 +46,7 @@ static sd_status run(sd_model *model, const float *latent, uint32_t height, uint
         status = sd_stage_begin(&d.stage, sd_vk_info(model->context->vk), act, err);
     if (!status) {
         record(model, height, width, &d);
-        status = sd_stage_finish(&d.stage, model->context->vk, cancel, err);
+        status = sd_stage_finish(&d.stage, model->context->vk, watch, err);
     }
     if (!status) {
         for (size_t i = 0; i < area * channels; i++)
@@ -63,18 +63,18 @@ static sd_status run(sd_model *model, const float *latent, uint32_t height, uint
     return status;
 }
 
-sd_status sd_decode(sd_model *model, const float *latent, uint32_t height, uint32_t width, sd_cancel *cancel,
-                    uint8_t *pixels, sd_error *err) {
-    sd_status status = run(model, latent, height, width, model->act, cancel, pixels, err);
+sd_status sd_decode(sd_model *model, const float *latent, uint32_t height, uint32_t width,
+                    const struct sd_watch *watch, uint8_t *pixels, sd_error *err) {
+    sd_status status = run(model, latent, height, width, model->act, watch, pixels, err);
     if (status == SD_E_NUMERIC && model->act == SD_F16) {
         sd_log(&model->context->log, SD_LOG_WARNING, "the VAE overflowed in f16; decoding again in f32");
-        status = run(model, latent, height, width, SD_F32, cancel, pixels, err);
+        status = run(model, latent, height, width, SD_F32, watch, pixels, err);
     }
     return status;
 }
 
 static sd_status encode(sd_model *model, const float *picture, uint32_t height, uint32_t width,
-                        sd_cancel *cancel, float *moments, sd_error *err) {
+                        const struct sd_watch *watch, float *moments, sd_error *err) {
     struct sd_stage stage;
     /* f32 always: the encoder runs once a picture, and its largest activations are at full resolution. */
     sd_status status = sd_stage_begin(&stage, sd_vk_info(model->context->vk), SD_F32, err);
@@ -83,7 +83,7 @@ static sd_status encode(sd_model *model, const float *picture, uint32_t height, 
     sd_tensor *in = sd_graph_input(stage.graph, "picture", SD_RATE_STEP, SD_F32, 1, height, width, 3);
     sd_tensor *out = sd_vae_encode(stage.graph, &model->files->vae, &model->encoder, in);
     sd_graph_output(stage.graph, out, "moments");
-    if (!(status = sd_stage_finish(&stage, model->context->vk, cancel, err)) &&
+    if (!(status = sd_stage_finish(&stage, model->context->vk, watch, err)) &&
         !(status = sd_stage_write(&stage, in, picture, err)) &&
         !(status = sd_exec_run(stage.exec, SD_RATE_STEP, err)))
         status = sd_stage_read(&stage, out, moments, "the VAE encoder", err);
@@ -91,7 +91,7 @@ static sd_status encode(sd_model *model, const float *picture, uint32_t height, 
     return status;
 }
 
-sd_status sd_encode(sd_model *model, const sd_picture *picture, sd_cancel *cancel, float *latent,
+sd_status sd_encode(sd_model *model, const sd_picture *picture, const struct sd_watch *watch, float *latent,
                     sd_error *err) {
     const struct sd_vae_config *config = &model->files->vae;
     uint32_t factor = 1u << (config->levels - 1), channels = config->latent_channels;
@@ -103,7 +103,7 @@ sd_status sd_encode(sd_model *model, const sd_picture *picture, sd_cancel *cance
         for (size_t p = 0; p < pixels; p++)
             for (uint32_t c = 0; c < 3; c++)
                 in[p * 3 + c] = (float)picture->pixels[p * picture->channels + c] / 127.5f - 1.0f;
-        status = encode(model, in, picture->height, picture->width, cancel, moments, err);
+        status = encode(model, in, picture->height, picture->width, watch, moments, err);
     }
     for (size_t i = 0; i < area * channels && !status; i++) {
         float mean = moments[i / channels * channels * 2 + i % channels];

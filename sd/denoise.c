@@ -35,7 +35,7 @@ static sd_status write_conditioning(struct sd_denoiser *d, const struct sd_condi
 
 sd_status sd_denoiser_create(struct sd_denoiser *d, sd_model *model, const struct sd_conditioning *cond,
                              uint32_t height, uint32_t width, float cfg_scale, bool plan_only,
-                             sd_cancel *cancel, sd_error *err) {
+                             const struct sd_watch *watch, sd_error *err) {
     sd_vk *vk = model->context->vk;
     *d = (struct sd_denoiser){.model = model,
                               .batch = cond->prompts,
@@ -51,7 +51,7 @@ sd_status sd_denoiser_create(struct sd_denoiser *d, sd_model *model, const struc
                     cond->pooled_width, &d->in);
     d->out = sd_unet_forward(d->stage.graph, model->unet, &d->in, NULL);
     sd_graph_output(d->stage.graph, d->out, "noise");
-    status = sd_stage_finish(&d->stage, plan_only ? NULL : vk, cancel, err);
+    status = sd_stage_finish(&d->stage, plan_only ? NULL : vk, watch, err);
     if (status || plan_only)
         return status;
     d->scaled = malloc(count * sizeof *d->scaled);

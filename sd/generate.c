@@ -15,24 +15,34 @@ struct run {
     float *latents; /* [count][h][w][channels] */
     size_t values;  /* of one latent */
     uint32_t image;
-    double began;
+    double began, host; /* seconds of the sampling loop outside of waits for the device */
+    struct sd_watch watch;
 };
 
 void sd_cancel_request(sd_cancel *cancel) {
     cancel->requested = 1;
 }
 
-static sd_status report(const struct run *run, sd_phase phase, uint32_t step, sd_error *err) {
+static void tell(const struct run *run, sd_phase phase, uint32_t step, uint32_t steps) {
     const sd_params *p = &run->request.params;
     const sd_progress progress = {.phase = phase,
                                   .image = run->image,
                                   .images = p->count,
                                   .step = step,
-                                  .steps = run->request.steps - run->request.first,
+                                  .steps = steps,
                                   .seconds = sd_now() - run->began};
     if (p->progress)
         p->progress(p->progress_user, &progress);
-    return p->cancel && p->cancel->requested ? sd_fail(err, SD_E_CANCELLED, "cancelled") : SD_OK;
+}
+
+static sd_status report(const struct run *run, sd_phase phase, uint32_t step, sd_error *err) {
+    const sd_cancel *cancel = run->watch.cancel;
+    tell(run, phase, step, run->request.steps - run->request.first);
+    return cancel && cancel->requested ? sd_fail(err, SD_E_CANCELLED, "cancelled") : SD_OK;
+}
+
+static void on_compiled(void *user, uint32_t done, uint32_t all) {
+    tell(user, SD_PHASE_COMPILE, done, all);
 }
 
 static sd_status encode_text(struct run *run, sd_error *err) {
@@ -41,7 +51,7 @@ static sd_status encode_text(struct run *run, sd_error *err) {
     sd_status status = report(run, SD_PHASE_TEXT, 0, err);
     return status ? status
                   : sd_text_encode(run->model, r->guided ? both : both + 1, r->guided ? 2 : 1,
-                                   r->params.clip_skip, r->params.cancel, &run->conditioning, err);
+                                   r->params.clip_skip, &run->watch, &run->conditioning, err);
 }
 
 static sd_status denoise(void *user, const float *x, float sigma, float *denoised, sd_error *err) {
@@ -63,7 +73,7 @@ static sd_status start(struct run *run, sd_noise *noise, float *x, sd_error *err
     float sigma = r->sigmas[r->first], *drawn = malloc(run->values * sizeof *drawn);
     sd_status status = drawn ? SD_OK : sd_fail(err, SD_E_MEMORY, "out of memory");
     if (!status && r->params.init_image && !(status = report(run, SD_PHASE_ENCODE, 0, err)))
-        status = sd_encode(run->model, r->params.init_image, r->params.cancel, x, err);
+        status = sd_encode(run->model, r->params.init_image, &run->watch, x, err);
     if (!status) {
         sd_noise_randn(noise, drawn);
         float scale = r->params.init_image ? sigma : sd_schedule_noise_scale(r->schedule, sigma);
@@ -96,7 +106,9 @@ static sd_status sample_image(struct run *run, float *x, sd_error *err) {
     if (!status && !(status = report(run, SD_PHASE_STEP, 0, err)) && job.steps) {
         sd_sampler_job with_noise = job;
         with_noise.noise = noise;
+        double before = sd_now() - sd_vk_waited(run->model->context->vk);
         status = sd_sampler_run(r->sampler, &with_noise, x, run->values, err);
+        run->host += sd_now() - sd_vk_waited(run->model->context->vk) - before;
     }
     sd_noise_destroy(&noise);
     return status;
@@ -107,7 +119,7 @@ static sd_status denoise_all(struct run *run, sd_error *err) {
     sd_status status = sd_model_need_unet(run->model, r->height, r->width, err);
     if (!status)
         status = sd_denoiser_create(&run->denoiser, run->model, &run->conditioning, r->height, r->width,
-                                    r->params.cfg_scale, false, r->params.cancel, err);
+                                    r->params.cfg_scale, false, &run->watch, err);
     run->values = (size_t)r->height * r->width * run->denoiser.channels;
     if (!status && !(run->latents = malloc(r->params.count * run->values * sizeof *run->latents)))
         status = sd_fail(err, SD_E_MEMORY, "out of memory");
@@ -130,7 +142,7 @@ static sd_status decode_all(struct run *run, sd_outputs *outputs, sd_error *err)
         if (!(o->picture.pixels = malloc((size_t)r->params.width * r->params.height * 3)))
             status = sd_fail(err, SD_E_MEMORY, "out of memory");
         else if (!(status = sd_decode(run->model, run->latents + run->image * run->values, r->height,
-                                      r->width, r->params.cancel, o->picture.pixels, err)))
+                                      r->width, &run->watch, o->picture.pixels, err)))
             status = sd_output_describe(o, run->model, r, err);
     }
     return status;
@@ -142,6 +154,7 @@ static sd_status make_latents(struct run *run, sd_model *model, const sd_params 
     run->model = model;
     run->began = sd_now();
     sd_status status = sd_request_resolve(&run->request, model, params, err);
+    run->watch = (struct sd_watch){run->request.params.cancel, on_compiled, run};
     if (!status)
         status = sd_model_use_loras(model, &run->request.params, err);
     if (!status)
@@ -173,6 +186,12 @@ sd_status sd_generate_latents(sd_model *model, const sd_params *params, float **
     return status;
 }
 
+/* Of all images; at least one. */
+static double steps_of(const struct run *run) {
+    const struct sd_request *r = &run->request;
+    return r->steps > r->first ? (double)(r->steps - r->first) * r->params.count : 1;
+}
+
 sd_status sd_generate(sd_model *model, const sd_params *params, sd_outputs **out, sd_error *err) {
     struct run *run = calloc(1, sizeof *run);
     sd_outputs *outputs = calloc(1, sizeof *outputs);
@@ -184,6 +203,7 @@ sd_status sd_generate(sd_model *model, const sd_params *params, sd_outputs **out
             status = sd_fail(err, SD_E_MEMORY, "out of memory");
         else {
             outputs->count = run->request.params.count;
+            outputs->host_step_seconds = run->host / steps_of(run);
             status = decode_all(run, outputs, err);
         }
         outputs->seconds = sd_now() - run->began;

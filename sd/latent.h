@@ -21,22 +21,22 @@ struct sd_denoiser {
  */
 sd_status sd_denoiser_create(struct sd_denoiser *d, sd_model *model, const struct sd_conditioning *cond,
                              uint32_t height, uint32_t width, float cfg_scale, bool plan_only,
-                             sd_cancel *cancel, sd_error *err);
+                             const struct sd_watch *watch, sd_error *err);
 void sd_denoiser_destroy(struct sd_denoiser *d);
 
 /* One guided evaluation: x [h][w][channels] at noise level sigma -> denoised, same shape. */
 sd_status sd_denoise(struct sd_denoiser *d, const float *x, double sigma, float *denoised, sd_error *err);
 
 /* latent [h][w][channels] in the UNet's scale -> RGB bytes [8h][8w][3]. Repeats in f32 when f16 overflows. */
-sd_status sd_decode(sd_model *model, const float *latent, uint32_t height, uint32_t width, sd_cancel *cancel,
-                    uint8_t *pixels, sd_error *err);
+sd_status sd_decode(sd_model *model, const float *latent, uint32_t height, uint32_t width,
+                    const struct sd_watch *watch, uint8_t *pixels, sd_error *err);
 /* Records the decoder for a plan. */
 sd_status sd_decode_plan(sd_model *model, uint32_t height, uint32_t width, struct sd_stage *stage,
                          sd_error *err);
 
 /* RGB(A) bytes of [8h][8w] -> the mean of the latent distribution in the UNet's scale, [h][w][channels]. The
  * mean, because a sample would add noise that no seed of the request names. */
-sd_status sd_encode(sd_model *model, const sd_picture *picture, sd_cancel *cancel, float *latent,
+sd_status sd_encode(sd_model *model, const sd_picture *picture, const struct sd_watch *watch, float *latent,
                     sd_error *err);
 
 /* sd_generate without the decoder: *latents [count][h][w][channels] (free with free()), *values of one image.

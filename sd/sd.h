@@ -149,12 +149,18 @@ typedef struct sd_cancel {
 } sd_cancel;
 void sd_cancel_request(sd_cancel *cancel);
 
-typedef enum sd_phase { SD_PHASE_TEXT, SD_PHASE_ENCODE, SD_PHASE_STEP, SD_PHASE_DECODE } sd_phase;
+typedef enum sd_phase {
+    SD_PHASE_TEXT,
+    SD_PHASE_ENCODE,
+    SD_PHASE_STEP,
+    SD_PHASE_DECODE,
+    SD_PHASE_COMPILE /* within any of the others, where kernels of a network are not compiled yet */
+} sd_phase;
 
 typedef struct sd_progress {
     sd_phase phase;
     uint32_t image, images; /* which one is under way, from 0, and how many there will be */
-    uint32_t step, steps;   /* finished steps of this image, and all of them */
+    uint32_t step, steps;   /* finished steps of this image and all of them, or kernels of this network */
     double seconds;         /* since sd_generate began */
 } sd_progress;
 
@@ -192,7 +198,8 @@ typedef struct sd_outputs {
     sd_output *items;
     size_t count;
     double seconds, text_seconds, step_seconds,
-        decode_seconds; /* whole call, and its parts over all images */
+        decode_seconds;       /* whole call, and its parts over all images */
+    double host_step_seconds; /* mean time that a step took outside of waiting for the device */
 } sd_outputs;
 
 /* SD_E_ARGUMENT names the parameter, its range and what was found; SD_E_NUMERIC the step and the network that
@@ -246,6 +253,7 @@ typedef struct sd_bench_result {
     double record_seconds;               /* planning, compiling pipelines and recording */
     double first_seconds;                /* the warm-up run */
     double median_seconds, best_seconds; /* of the runs */
+    double host_seconds;                 /* median of what the runs took outside of waiting for the device */
     sd_bench_op ops[32];
     uint32_t op_count;
 } sd_bench_result;

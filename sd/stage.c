@@ -8,12 +8,19 @@ sd_status sd_stage_begin(struct sd_stage *stage, const struct sd_vk_info *info, 
 }
 
 static bool is_cancelled(void *user) {
-    const sd_cancel *cancel = user;
-    return cancel && cancel->requested;
+    const struct sd_watch *watch = user;
+    return watch->cancel && watch->cancel->requested;
 }
 
-sd_status sd_stage_finish(struct sd_stage *stage, sd_vk *vk, sd_cancel *cancel, sd_error *err) {
-    const struct sd_exec_options options = {.cancelled = is_cancelled, .user = cancel};
+static void on_compiled(void *user, uint32_t done, uint32_t all) {
+    const struct sd_watch *watch = user;
+    if (watch->compiled)
+        watch->compiled(watch->user, done, all);
+}
+
+sd_status sd_stage_finish(struct sd_stage *stage, sd_vk *vk, const struct sd_watch *watch, sd_error *err) {
+    const struct sd_exec_options options = {
+        .cancelled = is_cancelled, .compiled = on_compiled, .user = (void *)watch};
     sd_status status = sd_plan_create(&stage->plan, stage->graph, NULL, err);
     return status || !vk ? status : sd_exec_create(&stage->exec, vk, stage->plan, &options, err);
 }

@@ -5,6 +5,14 @@
 #include "sd/nn/exec.h"
 #include "sd/sd.h"
 
+/* Who follows a run; {0}: nobody. */
+struct sd_watch {
+    sd_cancel *cancel; /* or NULL */
+    /* While the kernels of a network are compiled; or NULL. */
+    void (*compiled)(void *user, uint32_t done, uint32_t all);
+    void *user;
+};
+
 struct sd_stage {
     sd_graph *graph;
     sd_plan *plan;
@@ -13,9 +21,9 @@ struct sd_stage {
 
 /* An empty graph to record into. */
 sd_status sd_stage_begin(struct sd_stage *stage, const struct sd_vk_info *info, sd_dtype act, sd_error *err);
-/* Plans, and records onto the device unless `vk` is NULL. A cancel request stops later runs between
- * submissions. */
-sd_status sd_stage_finish(struct sd_stage *stage, sd_vk *vk, sd_cancel *cancel, sd_error *err);
+/* Plans, and compiles and records for the device unless `vk` is NULL. A cancel request stops this and later
+ * runs, between kernels and between submissions. `watch` must outlive the stage. */
+sd_status sd_stage_finish(struct sd_stage *stage, sd_vk *vk, const struct sd_watch *watch, sd_error *err);
 /* NULL-safe members; the stage can be begun again. */
 void sd_stage_end(struct sd_stage *stage);
 

@@ -1,7 +1,5 @@
 #include "sd/text.h"
 
-#include "sd/stage.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,7 +53,7 @@ static void place_columns(struct sd_conditioning *c, const float *hidden, uint32
 }
 
 static sd_status run_encoder(sd_model *model, const struct sd_text_part *part, const struct ids *ids,
-                             uint32_t skip, bool pooled, uint32_t column, sd_cancel *cancel,
+                             uint32_t skip, bool pooled, uint32_t column, const struct sd_watch *watch,
                              struct sd_conditioning *out, sd_error *err) {
     uint32_t rows = out->prompts * (uint32_t)ids->chunks, width = part->config.hidden;
     const struct sd_text_request request = {
@@ -71,7 +69,7 @@ static sd_status run_encoder(sd_model *model, const struct sd_text_part *part, c
         sd_graph_output(stage.graph, result.hidden, "hidden");
         if (pooled)
             sd_graph_output(stage.graph, result.pooled, "pooled");
-        status = sd_stage_finish(&stage, model->context->vk, cancel, err);
+        status = sd_stage_finish(&stage, model->context->vk, watch, err);
     }
     hidden = malloc((size_t)rows * SD_CHUNK_IDS * width * sizeof *hidden);
     all = malloc((size_t)rows * SD_CHUNK_IDS * (out->pooled_width + 1) * sizeof *all);
@@ -108,7 +106,7 @@ static sd_status layers_skipped(const struct sd_text_part *part, uint32_t clip_s
 }
 
 sd_status sd_text_encode(sd_model *model, const char *const *prompts, uint32_t count, uint32_t clip_skip,
-                         sd_cancel *cancel, struct sd_conditioning *out, sd_error *err) {
+                         const struct sd_watch *watch, struct sd_conditioning *out, sd_error *err) {
     struct ids ids[2] = {{NULL, 0}, {NULL, 0}};
     sd_status status = SD_OK;
     uint32_t skip = 0, column = 0;
@@ -128,7 +126,7 @@ sd_status sd_text_encode(sd_model *model, const char *const *prompts, uint32_t c
             bool pooled = model->family->pooled && (e == 1 || !model->text[1].present);
             if (!(status =
                       layers_skipped(&model->text[e], clip_skip ? clip_skip : model->clip_skip, &skip, err)))
-                status = run_encoder(model, &model->text[e], &ids[e], skip, pooled, column, cancel, out, err);
+                status = run_encoder(model, &model->text[e], &ids[e], skip, pooled, column, watch, out, err);
             column += model->text[e].config.hidden;
         }
     free(ids[0].all);

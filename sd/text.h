@@ -3,6 +3,7 @@
 #define SD_TEXT_H
 
 #include "sd/model.h"
+#include "sd/stage.h"
 
 /* Encoded prompts, host memory. */
 struct sd_conditioning {
@@ -14,7 +15,7 @@ struct sd_conditioning {
 
 /* Encodes `count` prompts (1 or 2) to the same number of chunks. `clip_skip` 0 means the model's own. */
 sd_status sd_text_encode(sd_model *model, const char *const *prompts, uint32_t count, uint32_t clip_skip,
-                         sd_cancel *cancel, struct sd_conditioning *out, sd_error *err);
+                         const struct sd_watch *watch, struct sd_conditioning *out, sd_error *err);
 void sd_conditioning_clear(struct sd_conditioning *c);
 
 #endif

@@ -1,99 +1,26 @@
-#include "sd/nn/exec.h"
+#include "sd/nn/backend.h"
 
 #include "sd/base/half.h"
 #include "sd/nn/op.h"
-#include "sd/vk/commands.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Nodes [first, last) of the plan in one command buffer. */
+/* Nodes [first, last) of the plan in one piece. */
 struct segment {
     uint32_t first, last;
     sd_rate rate;
-    sd_vk_commands *commands;
+    void *piece;
 };
 
 struct sd_exec {
-    sd_vk *vk;
+    const struct sd_backend *backend;
+    void *state;
     const sd_plan *plan;
     struct sd_exec_options options;
-    sd_vk_buffer *buffer;
     struct segment *segments;
     uint32_t segment_count;
 };
-
-/* Recording of one node; errors are sticky, so that ops need not check. */
-struct sd_emit {
-    sd_exec *exec;
-    sd_vk_commands *commands;
-    const sd_node *node;
-    sd_status status;
-    sd_error *err;
-};
-
-const struct sd_vk_info *sd_emit_info(const sd_emit *e) {
-    return &e->exec->plan->graph->info;
-}
-
-uint64_t sd_emit_address(const sd_emit *e, const sd_tensor *t) {
-    return e->exec->buffer->address + t->owner->place + (uint64_t)t->offset * sd_dtype_size(t->dtype);
-}
-
-void sd_emit_barrier(sd_emit *e) {
-    if (!e->status)
-        sd_vk_commands_barrier(e->commands);
-}
-
-void sd_emit_dispatch(sd_emit *e, const struct sd_dispatch *d) {
-    const struct sd_vk_info *info = sd_vk_info(e->exec->vk);
-    sd_vk_pipeline *pipeline;
-    if (e->status)
-        return;
-    for (int i = 0; i < 3; i++)
-        if (d->groups[i] > info->max_groups[i] || !d->groups[i]) {
-            e->status = sd_fail(e->err, SD_E_UNSUPPORTED,
-                                "%s needs %u x %u x %u workgroups; '%s' allows %u x %u x %u", e->node->name,
-                                d->groups[0], d->groups[1], d->groups[2], info->name, info->max_groups[0],
-                                info->max_groups[1], info->max_groups[2]);
-            return;
-        }
-    e->status =
-        sd_vk_pipeline_get(e->exec->vk, d->shader, d->spec, d->spec_count, d->subgroup, &pipeline, e->err);
-    if (!e->status)
-        sd_vk_commands_dispatch(e->commands, pipeline, d->push, d->push_bytes, d->groups);
-}
-
-static sd_status check_weights(const sd_node *node, sd_error *err) {
-    for (int i = 0; i < 2; i++)
-        if (node->weight[i] && !node->weight[i]->address)
-            return sd_fail(err, SD_E_INTERNAL, "%s: weight '%s' was not loaded", node->name,
-                           node->weight[i]->names[0]);
-    return SD_OK;
-}
-
-static sd_status record_node(sd_exec *exec, sd_vk_commands *commands, const sd_node *node, sd_error *err) {
-    sd_emit emit = {.exec = exec, .commands = commands, .node = node, .err = err};
-    emit.status = check_weights(node, err);
-    if (!emit.status)
-        node->op->record(node, &emit);
-    return emit.status;
-}
-
-static sd_status record_segment(sd_exec *exec, struct segment *s, sd_error *err) {
-    uint32_t stamps = exec->options.profile ? s->last - s->first + 1 : 0;
-    sd_status status = sd_vk_commands_create(exec->vk, &s->commands, stamps, err);
-    if (!status && stamps)
-        sd_vk_commands_timestamp(s->commands);
-    for (uint32_t i = s->first; i < s->last && !status; i++) {
-        if (i > s->first && (exec->plan->barrier[i] || stamps))
-            sd_vk_commands_barrier(s->commands);
-        status = record_node(exec, s->commands, exec->plan->order[i], err);
-        if (stamps)
-            sd_vk_commands_timestamp(s->commands);
-    }
-    return status ? status : sd_vk_commands_finish(s->commands, err);
-}
 
 /* A submission must stay far below two seconds (watchdogs), and a CPU must notice a cancel soon. */
 static uint64_t default_submit_flop(sd_vk_kind kind) {
@@ -121,24 +48,25 @@ static sd_status cut_segments(sd_exec *exec, sd_error *err) {
     return SD_OK;
 }
 
-sd_status sd_exec_create(sd_exec **out, sd_vk *vk, const sd_plan *plan, const struct sd_exec_options *options,
-                         sd_error *err) {
+sd_status sd_exec_create_on(sd_exec **out, const struct sd_backend *backend, void *device,
+                            const sd_plan *plan, const struct sd_exec_options *options, sd_error *err) {
     *out = NULL;
     sd_exec *exec = calloc(1, sizeof *exec);
     if (!exec)
         return sd_fail(err, SD_E_MEMORY, "out of memory");
-    exec->vk = vk;
+    exec->backend = backend;
     exec->plan = plan;
     if (options)
         exec->options = *options;
     if (!exec->options.submit_flop)
-        exec->options.submit_flop = default_submit_flop(sd_vk_info(vk)->kind);
-    sd_status status =
-        sd_vk_buffer_create(vk, &exec->buffer, plan->stats.activation_bytes, SD_VK_LOCAL, "activations", err);
-    if (!status)
-        status = cut_segments(exec, err);
-    for (uint32_t i = 0; i < exec->segment_count && !status; i++)
-        status = record_segment(exec, &exec->segments[i], err);
+        exec->options.submit_flop = default_submit_flop(plan->graph->info.kind);
+    sd_status status = backend->open(&exec->state, device, plan, err);
+    if (!status && !(status = cut_segments(exec, err)))
+        status = backend->prepare(exec->state, &exec->options, err);
+    for (uint32_t i = 0; i < exec->segment_count && !status; i++) {
+        struct segment *s = &exec->segments[i];
+        status = backend->record(exec->state, s->first, s->last, exec->options.profile, &s->piece, err);
+    }
     if (status)
         sd_exec_destroy(&exec);
     *out = exec;
@@ -150,11 +78,17 @@ void sd_exec_destroy(sd_exec **handle) {
     if (!exec)
         return;
     for (uint32_t i = 0; i < exec->segment_count; i++)
-        sd_vk_commands_destroy(exec->vk, &exec->segments[i].commands);
-    sd_vk_buffer_destroy(exec->vk, &exec->buffer);
+        if (exec->segments[i].piece)
+            exec->backend->discard(exec->state, exec->segments[i].piece);
+    if (exec->state)
+        exec->backend->close(exec->state);
     free(exec->segments);
     free(exec);
     *handle = NULL;
+}
+
+void *sd_exec_state(sd_exec *exec) {
+    return exec->state;
 }
 
 /* The owner or all of it in another shape: between the channels of a slice lie those of others. */
@@ -185,7 +119,7 @@ static sd_status write_half(sd_exec *exec, const sd_tensor *t, const float *data
         return sd_fail(err, SD_E_MEMORY, "out of memory");
     for (size_t r = 0; r < rows; r++)
         sd_f16_from_f32_array(half + r * t->pitch, data + r * t->c, t->c);
-    sd_status status = sd_vk_write(exec->vk, exec->buffer, t->owner->place, half, rows * t->pitch * 2, err);
+    sd_status status = exec->backend->write(exec->state, t->owner->place, half, rows * t->pitch * 2, err);
     free(half);
     return status;
 }
@@ -195,7 +129,7 @@ static sd_status read_half(sd_exec *exec, const sd_tensor *t, float *data, sd_er
     uint16_t *half = calloc(rows * t->pitch + 1, sizeof *half);
     if (!half)
         return sd_fail(err, SD_E_MEMORY, "out of memory");
-    sd_status status = sd_vk_read(exec->vk, exec->buffer, t->owner->place, half, rows * t->pitch * 2, err);
+    sd_status status = exec->backend->read(exec->state, t->owner->place, half, rows * t->pitch * 2, err);
     for (size_t r = 0; r < rows && !status; r++)
         sd_f32_from_f16_array(data + r * t->c, half + r * t->pitch, t->c);
     free(half);
@@ -208,7 +142,7 @@ sd_status sd_exec_write(sd_exec *exec, const sd_tensor *t, const void *data, siz
         return status;
     if (t->dtype == SD_F16)
         return write_half(exec, t, data, err);
-    return sd_vk_write(exec->vk, exec->buffer, t->owner->place, data, bytes, err);
+    return exec->backend->write(exec->state, t->owner->place, data, bytes, err);
 }
 
 sd_status sd_exec_read(sd_exec *exec, const sd_tensor *t, void *data, size_t bytes, sd_error *err) {
@@ -217,24 +151,24 @@ sd_status sd_exec_read(sd_exec *exec, const sd_tensor *t, void *data, size_t byt
         return status;
     if (t->dtype == SD_F16)
         return read_half(exec, t, data, err);
-    return sd_vk_read(exec->vk, exec->buffer, t->owner->place, data, bytes, err);
+    return exec->backend->read(exec->state, t->owner->place, data, bytes, err);
 }
 
 /* GPUs get everything at once; a CPU's submissions take long enough to ask for a cancel between them. */
 sd_status sd_exec_run(sd_exec *exec, sd_rate rate, sd_error *err) {
-    bool one_by_one = sd_vk_info(exec->vk)->kind == SD_VK_CPU;
-    sd_vk_commands *batch[64];
+    bool one_by_one = exec->plan->graph->info.kind == SD_VK_CPU;
+    void *batch[SD_BACKEND_BATCH];
     uint32_t count = 0;
     for (uint32_t i = 0; i < exec->segment_count; i++) {
         if (exec->segments[i].rate != rate)
             continue;
-        batch[count++] = exec->segments[i].commands;
+        batch[count++] = exec->segments[i].piece;
         bool last = i + 1 == exec->segment_count || exec->segments[i + 1].rate != rate;
-        if (!one_by_one && !last && count < sizeof batch / sizeof *batch)
+        if (!one_by_one && !last && count < SD_BACKEND_BATCH)
             continue;
         if (exec->options.cancelled && exec->options.cancelled(exec->options.user))
             return sd_fail(err, SD_E_CANCELLED, "cancelled");
-        sd_status status = sd_vk_submit(exec->vk, batch, count, err);
+        sd_status status = exec->backend->submit(exec->state, batch, count, err);
         if (status)
             return status;
         count = 0;
@@ -243,38 +177,28 @@ sd_status sd_exec_run(sd_exec *exec, sd_rate rate, sd_error *err) {
 }
 
 sd_status sd_exec_run_hooked(sd_exec *exec, sd_exec_hook hook, void *user, sd_error *err) {
+    const struct sd_backend *backend = exec->backend;
     sd_status status = SD_OK;
     for (uint32_t i = 0; i < exec->plan->count && !status; i++) {
-        const sd_node *node = exec->plan->order[i];
-        sd_vk_commands *commands = NULL;
-        if (!(status = sd_vk_commands_create(exec->vk, &commands, 0, err)) &&
-            !(status = record_node(exec, commands, node, err)) &&
-            !(status = sd_vk_commands_finish(commands, err)) &&
-            !(status = sd_vk_submit(exec->vk, &commands, 1, err)))
-            status = hook(user, exec, node, err);
-        sd_vk_commands_destroy(exec->vk, &commands);
+        void *piece;
+        if ((status = backend->record(exec->state, i, i + 1, false, &piece, err)))
+            break;
+        if (!(status = backend->submit(exec->state, &piece, 1, err)))
+            status = hook(user, exec, exec->plan->order[i], err);
+        backend->discard(exec->state, piece);
     }
     return status;
 }
 
 sd_status sd_exec_times(sd_exec *exec, double *seconds, uint32_t count, sd_error *err) {
+    sd_status status = SD_OK;
     if (!exec->options.profile || count != exec->plan->count)
         return sd_fail(err, SD_E_ARGUMENT,
                        "node times: expected a profiling executor and room for %u nodes, found %u",
                        exec->plan->count, count);
-    double *ns = calloc((size_t)count + 1, sizeof *ns);
-    sd_status status = ns ? SD_OK : sd_fail(err, SD_E_MEMORY, "out of memory");
     for (uint32_t i = 0; i < exec->segment_count && !status; i++) {
         const struct segment *s = &exec->segments[i];
-        uint32_t nodes = s->last - s->first;
-        status = sd_vk_commands_times(exec->vk, s->commands, ns, nodes + 1, err);
-        for (uint32_t k = 0; k < nodes && !status; k++)
-            seconds[s->first + k] = (ns[k + 1] - ns[k]) * 1e-9;
+        status = exec->backend->times(exec->state, s->piece, seconds + s->first, s->last - s->first, err);
     }
-    free(ns);
     return status;
-}
-
-sd_vk_buffer *sd_exec_buffer(sd_exec *exec) {
-    return exec->buffer;
 }

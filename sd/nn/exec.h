@@ -12,10 +12,12 @@ struct sd_exec_options {
     uint64_t submit_flop; /* work of one submission at most; 0 picks a default that stays below watchdogs */
     /* Before each submission; returning true stops the run with SD_E_CANCELLED. */
     bool (*cancelled)(void *user);
+    /* While kernels are compiled, with how many are ready; `cancelled` is asked after each. */
+    void (*compiled)(void *user, uint32_t done, uint32_t all);
     void *user;
 };
 
-/* Allocates the activation buffer and records. Borrows plan and device. */
+/* Allocates the activation buffer, compiles what is missing and records. Borrows plan and device. */
 sd_status sd_exec_create(sd_exec **out, sd_vk *vk, const sd_plan *plan, const struct sd_exec_options *options,
                          sd_error *err);
 void sd_exec_destroy(sd_exec **exec);

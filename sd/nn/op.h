@@ -20,10 +20,10 @@ struct sd_dispatch {
     uint32_t subgroup; /* required subgroup size, or 0 */
     const void *push;
     uint32_t push_bytes;
-    uint32_t groups[3]; /* any size: exec refuses more than the device's limits with a message */
+    uint32_t groups[3]; /* any size: more than the device's limits is refused with a message */
 };
 
-/* Where record() puts its dispatches. */
+/* Where record() puts its dispatches. It is called more than once for a node, and must emit the same. */
 typedef struct sd_emit sd_emit;
 
 const struct sd_vk_info *sd_emit_info(const sd_emit *e);
@@ -37,7 +37,7 @@ void sd_emit_barrier(sd_emit *e);
 
 struct sd_op {
     const char *name;
-    void (*record)(const sd_node *node, sd_emit *e);
+    void (*record)(const sd_node *node, sd_emit *e); /* Vulkan's */
     void (*cost)(const sd_node *node, struct sd_cost *cost);
 };
 

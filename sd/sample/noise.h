@@ -39,4 +39,10 @@ sd_status sd_noise_path_begin(sd_noise *noise, float sigma_min, float sigma_max,
  * use the same path; it does not advance sd_noise_randn. */
 sd_status sd_noise_path(sd_noise *noise, float from, float to, float *out, sd_error *err);
 
+/* Says what the next sd_noise_path will be, so that a thread fills `out` meanwhile: several milliseconds at
+ * 512x512, which pass while the device works. `out` is the thread's until then, or until sd_noise_settle,
+ * which waits for it. Without this, or without threads, sd_noise_path takes as long itself. */
+void sd_noise_path_ahead(sd_noise *noise, float from, float to, float *out);
+void sd_noise_settle(sd_noise *noise);
+
 #endif

@@ -48,6 +48,11 @@ sd_status sd_run_add_noise(sd_run *run, float *x, double deviation, double from,
     return SD_OK;
 }
 
+void sd_run_expect_noise(sd_run *run, double from, double to) {
+    if (to > 0 && run->eta > 0)
+        sd_noise_path_ahead(run->job->noise, (float)from, (float)to, run->noise_scratch);
+}
+
 sd_status sd_run_churn(sd_run *run, uint32_t step, double *sigma, sd_error *err) {
     const sd_sampler_options *o = &run->job->options;
     double from = run->sigmas[step], most = o->s_tmax > 0 ? o->s_tmax : INFINITY;
@@ -127,6 +132,8 @@ sd_status sd_sampler_run(const sd_sampler *sampler, const sd_sampler_job *job, f
     status = begin_path(&run, err);
     if (status == SD_OK)
         status = sampler->run(&run, err);
+    if (job->noise)
+        sd_noise_settle(job->noise); /* it may still write to the run's memory */
     free(run.memory);
     return status;
 }

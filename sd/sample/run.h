@@ -53,6 +53,10 @@ sd_status sd_run_step(sd_run *run, uint32_t step, const float *denoised, sd_erro
  * noise level `from` to `to`. */
 sd_status sd_run_add_noise(sd_run *run, float *x, double deviation, double from, double to, sd_error *err);
 
+/* Before the denoiser is called: samplers whose noise is a Brownian path say which part of it the next
+ * sd_run_add_noise will add, so that it is ready by then. Nothing happens at `to` 0, where none is added. */
+void sd_run_expect_noise(sd_run *run, double from, double to);
+
 /* Algorithm 2 of arXiv 2206.00364: raises x from sigmas[step] to the noise level returned in *sigma. Nothing
  * is drawn for a step that is not churned. */
 sd_status sd_run_churn(sd_run *run, uint32_t step, double *sigma, sd_error *err);

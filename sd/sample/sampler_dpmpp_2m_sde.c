@@ -26,6 +26,7 @@ static sd_status sample(sd_run *run, bool heun, sd_error *err) {
         return status;
     float *denoised = buffers[0], *last = buffers[1];
     for (uint32_t i = 0; status == SD_OK && i < run->steps; i++) {
+        sd_run_expect_noise(run, run->sigmas[i], run->sigmas[i + 1]);
         if ((status = sd_run_denoise(run, run->x, run->sigmas[i], denoised, err)) != SD_OK)
             return status;
         if (run->sigmas[i + 1] == 0)

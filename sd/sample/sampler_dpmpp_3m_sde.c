@@ -35,6 +35,7 @@ sd_status sd_sampler_dpmpp_3m_sde(sd_run *run, sd_error *err) {
     for (uint32_t i = 0; status == SD_OK && i < run->steps; i++) {
         float *oldest = past[2];
         past[2] = past[1], past[1] = past[0], past[0] = oldest;
+        sd_run_expect_noise(run, run->sigmas[i], run->sigmas[i + 1]);
         if ((status = sd_run_denoise(run, run->x, run->sigmas[i], past[0], err)) != SD_OK)
             return status;
         if (run->sigmas[i + 1] == 0)

@@ -1,3 +1,4 @@
+#include "sd/base/clock.h"
 #include "sd/vk/internal.h"
 
 #include <stdlib.h>
@@ -52,7 +53,7 @@ void sd_vk_commands_destroy(sd_vk *vk, sd_vk_commands **commands) {
 
 void sd_vk_commands_dispatch(sd_vk_commands *c, sd_vk_pipeline *pipeline, const void *push,
                              uint32_t push_bytes, const uint32_t groups[3]) {
-    vkCmdBindPipeline(c->handle, VK_PIPELINE_BIND_POINT_COMPUTE, sd_vk_pipeline_handle(pipeline));
+    vkCmdBindPipeline(c->handle, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline->handle);
     if (push_bytes)
         vkCmdPushConstants(c->handle, c->vk->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, push_bytes, push);
     vkCmdDispatch(c->handle, groups[0], groups[1], groups[2]);
@@ -91,6 +92,16 @@ error:
     return status;
 }
 
+sd_status sd_vk_wait(sd_vk *vk, VkFence fence, sd_error *err) {
+    sd_status status = SD_OK;
+    double began = sd_now();
+    VK(vkWaitForFences(vk->device, 1, &fence, VK_TRUE, UINT64_MAX));
+    VK(vkResetFences(vk->device, 1, &fence));
+    vk->waited += sd_now() - began;
+error:
+    return status;
+}
+
 sd_status sd_vk_submit(sd_vk *vk, sd_vk_commands *const *commands, uint32_t count, sd_error *err) {
     sd_status status = SD_OK;
     for (uint32_t i = 0; i < count; i++) {
@@ -99,11 +110,9 @@ sd_status sd_vk_submit(sd_vk *vk, sd_vk_commands *const *commands, uint32_t coun
                                      .pCommandBuffers = &commands[i]->handle};
         VK(vkQueueSubmit(vk->queue, 1, &submit, i + 1 == count ? vk->fence : VK_NULL_HANDLE));
     }
-    if (count) {
-        VK(vkWaitForFences(vk->device, 1, &vk->fence, VK_TRUE, UINT64_MAX));
-        VK(vkResetFences(vk->device, 1, &vk->fence));
-    }
-    for (uint32_t i = 0; i < count; i++)
+    if (count)
+        status = sd_vk_wait(vk, vk->fence, err);
+    for (uint32_t i = 0; i < count && !status; i++)
         commands[i]->ran = true;
 error:
     return status;

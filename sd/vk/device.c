@@ -13,8 +13,10 @@ static VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlag
     (void)type;
     if (severity &
         (VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT)) {
+        pthread_mutex_lock(&vk->message_lock);
         vk->validation_messages++;
         sd_log(&vk->log, SD_LOG_ERROR, "validation: %s", data->pMessage);
+        pthread_mutex_unlock(&vk->message_lock);
     }
     return VK_FALSE;
 }
@@ -182,6 +184,7 @@ sd_status sd_vk_open(sd_vk **out, const struct sd_vk_options *options, sd_error 
     sd_vk *vk = calloc(1, sizeof *vk);
     if (!vk)
         return sd_fail(err, SD_E_MEMORY, "out of memory while opening the device");
+    pthread_mutex_init(&vk->message_lock, NULL);
     vk->log = options->log;
     vk->staging = options->staging;
     sd_status status = sd_vk_instance_create(&vk->instance, options->validation, &vk->debug_utils, err);
@@ -211,6 +214,23 @@ error:
     return status;
 }
 
+/* Borrows the instance: `instance` stays empty, so that closing the twin leaves it alone. */
+sd_status sd_vk_twin_open(sd_vk **out, const sd_vk *vk, sd_error *err) {
+    sd_vk *twin = calloc(1, sizeof *twin);
+    *out = NULL;
+    if (!twin)
+        return sd_fail(err, SD_E_MEMORY, "out of memory");
+    pthread_mutex_init(&twin->message_lock, NULL);
+    twin->physical = vk->physical;
+    twin->info = vk->info;
+    twin->family = vk->family;
+    sd_status status = create_device(twin, err);
+    if (status)
+        sd_vk_close(&twin);
+    *out = twin;
+    return status;
+}
+
 void sd_vk_close(sd_vk **handle) {
     sd_vk *vk = *handle;
     if (!vk)
@@ -235,6 +255,7 @@ void sd_vk_close(sd_vk **handle) {
     }
     if (vk->instance)
         vkDestroyInstance(vk->instance, NULL);
+    pthread_mutex_destroy(&vk->message_lock);
     free(vk->cache_path);
     free(vk);
     *handle = NULL;
@@ -247,6 +268,10 @@ const struct sd_vk_info *sd_vk_info(const sd_vk *vk) {
 void sd_vk_refuse_coop(sd_vk *vk, const char *why) {
     vk->info.coop.m = 0;
     sd_log(&vk->log, SD_LOG_WARNING, "%s: cooperative matrices are not used: %s", vk->info.name, why);
+}
+
+double sd_vk_waited(const sd_vk *vk) {
+    return vk->waited;
 }
 
 uint32_t sd_vk_validation_messages(const sd_vk *vk) {

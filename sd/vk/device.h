@@ -76,6 +76,9 @@ const struct sd_vk_info *sd_vk_info(const sd_vk *vk);
  * tests them, before anything is built for the device. */
 void sd_vk_refuse_coop(sd_vk *vk, const char *why);
 
+/* Seconds spent waiting for the device since it was opened: the rest of a wall clock is the host's. */
+double sd_vk_waited(const sd_vk *vk);
+
 /* Messages of the validation layers so far (0 without them). */
 uint32_t sd_vk_validation_messages(const sd_vk *vk);
 

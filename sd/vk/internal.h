@@ -4,6 +4,7 @@
 
 #include "sd/vk/commands.h"
 
+#include <pthread.h>
 #include <vulkan/vulkan.h>
 
 /* Inside a function with a `sd_status status`, an `sd_error *err` and an `error:` label. */
@@ -18,6 +19,23 @@
 
 enum { SD_VK_STAGES = 2, SD_VK_STAGE_BYTES = 4 << 20, SD_VK_PUSH_BYTES = 128 };
 
+typedef enum sd_vk_pipeline_state {
+    SD_VK_WANTED,  /* known, without a handle */
+    SD_VK_TAKEN,   /* a thread works on it */
+    SD_VK_CREATED, /* has a handle, but the driver still has to compile it */
+    SD_VK_CACHED,  /* the same; its code now lies in the driver's cache */
+    SD_VK_READY
+} sd_vk_pipeline_state;
+
+struct sd_vk_pipeline {
+    sd_vk_pipeline *next;
+    const struct sd_shader *shader;
+    uint32_t spec[SD_VK_MAX_SPEC], spec_count, subgroup;
+    VkPipeline handle;
+    sd_vk_pipeline_state state;
+    double seconds; /* that its creation took */
+};
+
 /* One half of the upload ring. */
 struct sd_vk_stage {
     VkCommandBuffer commands;
@@ -30,6 +48,7 @@ struct sd_vk {
     struct sd_vk_info info;
     uint32_t forced_subgroup;
     bool debug_utils, staging;
+    pthread_mutex_t message_lock; /* validation messages come from every thread that calls Vulkan */
     uint32_t validation_messages;
     VkInstance instance;
     VkDebugUtilsMessengerEXT messenger;
@@ -50,6 +69,7 @@ struct sd_vk {
     sd_vk_buffer *ring, *readback;
     struct sd_vk_stage stages[SD_VK_STAGES];
     uint32_t next_stage;
+    double waited; /* seconds in sd_vk_wait */
 };
 
 /* The status for a VkResult, with a message that names the call. */
@@ -79,13 +99,23 @@ void sd_vk_describe_cores(VkPhysicalDevice physical, struct sd_vk_info *info);
 void sd_vk_memory_free(sd_vk *vk);
 VkBuffer sd_vk_buffer_handle(const sd_vk_buffer *buffer);
 
+/* Waits for a fence and resets it. */
+sd_status sd_vk_wait(sd_vk *vk, VkFence fence, sd_error *err);
+
 /* transfer.c */
 sd_status sd_vk_transfer_create(sd_vk *vk, sd_error *err);
 void sd_vk_transfer_destroy(sd_vk *vk);
 
+/* device.c: the same device opened once more, only for pipelines and commands; close it before `vk`. Any
+ * thread. */
+sd_status sd_vk_twin_open(sd_vk **out, const sd_vk *vk, sd_error *err);
+
 /* pipeline.c and cache.c */
 void sd_vk_pipelines_destroy(sd_vk *vk);
-VkPipeline sd_vk_pipeline_handle(const sd_vk_pipeline *pipeline);
+/* Fills handle and seconds. Any thread. */
+sd_status sd_vk_pipeline_create(sd_vk *vk, sd_vk_pipeline *pipeline, sd_error *err);
+/* Forgets the pipelines without a handle. */
+void sd_vk_pipelines_drop_wanted(sd_vk *vk);
 sd_status sd_vk_cache_open(sd_vk *vk, const char *folder, sd_error *err);
 void sd_vk_cache_save(sd_vk *vk);
 

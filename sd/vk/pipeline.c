@@ -1,14 +1,8 @@
+#include "sd/base/clock.h"
 #include "sd/vk/internal.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-struct sd_vk_pipeline {
-    sd_vk_pipeline *next;
-    const struct sd_shader *shader;
-    uint32_t spec[SD_VK_MAX_SPEC], spec_count, subgroup;
-    VkPipeline handle;
-};
 
 static sd_vk_pipeline *find(sd_vk *vk, const struct sd_shader *shader, const uint32_t *spec, uint32_t count,
                             uint32_t subgroup) {
@@ -19,8 +13,9 @@ static sd_vk_pipeline *find(sd_vk *vk, const struct sd_shader *shader, const uin
     return NULL;
 }
 
-static sd_status compile(sd_vk *vk, sd_vk_pipeline *p, sd_error *err) {
+sd_status sd_vk_pipeline_create(sd_vk *vk, sd_vk_pipeline *p, sd_error *err) {
     sd_status status = SD_OK;
+    double began = sd_now();
     VkShaderModule module = VK_NULL_HANDLE;
     VkSpecializationMapEntry entries[SD_VK_MAX_SPEC];
     for (uint32_t i = 0; i < p->spec_count; i++)
@@ -49,10 +44,12 @@ static sd_status compile(sd_vk *vk, sd_vk_pipeline *p, sd_error *err) {
     sd_vk_name(vk, VK_OBJECT_TYPE_PIPELINE, (uint64_t)p->handle, p->shader->name);
 error:
     vkDestroyShaderModule(vk->device, module, NULL);
+    p->seconds = sd_now() - began;
     return status;
 }
 
-sd_status sd_vk_pipeline_get(sd_vk *vk, const struct sd_shader *shader, const uint32_t *spec, uint32_t count,
+/* The pipeline's entry in the list, which may still lack a handle. */
+static sd_status find_or_add(sd_vk *vk, const struct sd_shader *shader, const uint32_t *spec, uint32_t count,
                              uint32_t subgroup, sd_vk_pipeline **out, sd_error *err) {
     if (count > SD_VK_MAX_SPEC)
         return sd_fail(err, SD_E_INTERNAL, "shader %s: %u specialization constants, at most %u are possible",
@@ -72,15 +69,40 @@ sd_status sd_vk_pipeline_get(sd_vk *vk, const struct sd_shader *shader, const ui
     p->subgroup = subgroup;
     if (count)
         memcpy(p->spec, spec, count * 4);
-    sd_status status = compile(vk, p, err);
-    if (status) {
-        free(p);
-        return status;
-    }
     p->next = vk->pipelines;
-    vk->pipelines = p;
-    *out = p;
+    vk->pipelines = *out = p;
     return SD_OK;
+}
+
+sd_status sd_vk_pipeline_want(sd_vk *vk, const struct sd_shader *shader, const uint32_t *spec, uint32_t count,
+                              uint32_t subgroup, sd_error *err) {
+    sd_vk_pipeline *p;
+    return find_or_add(vk, shader, spec, count, subgroup, &p, err);
+}
+
+sd_status sd_vk_pipeline_get(sd_vk *vk, const struct sd_shader *shader, const uint32_t *spec, uint32_t count,
+                             uint32_t subgroup, sd_vk_pipeline **out, sd_error *err) {
+    sd_status status = find_or_add(vk, shader, spec, count, subgroup, out, err);
+    if (status || (*out)->handle)
+        return status;
+    if ((status = sd_vk_pipeline_create(vk, *out, err))) {
+        sd_vk_pipelines_drop_wanted(vk);
+        *out = NULL;
+    } else
+        (*out)->state = SD_VK_READY;
+    return status;
+}
+
+void sd_vk_pipelines_drop_wanted(sd_vk *vk) {
+    for (sd_vk_pipeline **link = &vk->pipelines; *link;) {
+        sd_vk_pipeline *p = *link;
+        if (p->handle)
+            link = &p->next;
+        else {
+            *link = p->next;
+            free(p);
+        }
+    }
 }
 
 void sd_vk_pipelines_destroy(sd_vk *vk) {
@@ -90,8 +112,4 @@ void sd_vk_pipelines_destroy(sd_vk *vk) {
         free(vk->pipelines);
         vk->pipelines = next;
     }
-}
-
-VkPipeline sd_vk_pipeline_handle(const sd_vk_pipeline *pipeline) {
-    return pipeline->handle;
 }

@@ -31,13 +31,9 @@ void sd_vk_transfer_destroy(sd_vk *vk) {
 }
 
 static sd_status wait_stage(sd_vk *vk, struct sd_vk_stage *stage, sd_error *err) {
-    sd_status status = SD_OK;
-    if (!stage->busy)
-        return SD_OK;
-    VK(vkWaitForFences(vk->device, 1, &stage->fence, VK_TRUE, UINT64_MAX));
-    VK(vkResetFences(vk->device, 1, &stage->fence));
-    stage->busy = false;
-error:
+    sd_status status = stage->busy ? sd_vk_wait(vk, stage->fence, err) : SD_OK;
+    if (!status)
+        stage->busy = false;
     return status;
 }
 

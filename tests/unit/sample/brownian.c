@@ -151,6 +151,43 @@ static void images_of_a_batch_are_independent(void **state) {
     assert_null(noise);
 }
 
+/* What was computed ahead is what is computed when asked, whether the announcement was kept, broken,
+ * repeated or forgotten. */
+static void noise_ahead_is_the_same_noise(void **state) {
+    (void)state;
+    enum { N = 4096 };
+    static float expected[2][N], got[N], other[N];
+    uint64_t seed = 11;
+    const sd_noise_params params = {SD_RNG_CPU, &seed, 1, N, 4};
+    sd_noise *plain, *noise;
+    assert_int_equal(sd_noise_create(&plain, &params, NULL), SD_OK);
+    assert_int_equal(sd_noise_path_begin(plain, 0.5f, 4, NULL), SD_OK);
+    assert_int_equal(sd_noise_path(plain, 3, 2, expected[0], NULL), SD_OK);
+    assert_int_equal(sd_noise_path(plain, 2, 1, expected[1], NULL), SD_OK);
+    sd_noise_destroy(&plain);
+
+    assert_int_equal(sd_noise_create(&noise, &params, NULL), SD_OK);
+    sd_noise_path_ahead(noise, 3, 2, got); /* before the path was begun: not answered */
+    assert_int_equal(sd_noise_path(noise, 3, 2, got, NULL), SD_E_INTERNAL);
+    assert_int_equal(sd_noise_path_begin(noise, 0.5f, 4, NULL), SD_OK);
+    sd_noise_path_ahead(noise, 3, 2, got);
+    assert_int_equal(sd_noise_path(noise, 3, 2, got, NULL), SD_OK);
+    assert_memory_equal(got, expected[0], sizeof got);
+    memset(got, 0, sizeof got); /* an answer is given once */
+    assert_int_equal(sd_noise_path(noise, 3, 2, got, NULL), SD_OK);
+    assert_memory_equal(got, expected[0], sizeof got);
+    sd_noise_path_ahead(noise, 3, 2, got);
+    assert_int_equal(sd_noise_path(noise, 2, 1, got, NULL), SD_OK);
+    assert_memory_equal(got, expected[1], sizeof got);
+    sd_noise_path_ahead(noise, 3, 2, other);
+    sd_noise_path_ahead(noise, 2, 1, got);
+    sd_noise_settle(noise);
+    assert_memory_equal(other, expected[0], sizeof other);
+    assert_memory_equal(got, expected[1], sizeof got);
+    sd_noise_path_ahead(noise, 3, 1, got);
+    sd_noise_destroy(&noise);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(path_is_torchsdes),
@@ -158,6 +195,7 @@ int main(void) {
         cmocka_unit_test(increments_have_the_variance_of_their_length),
         cmocka_unit_test(bad_paths_are_refused),
         cmocka_unit_test(images_of_a_batch_are_independent),
+        cmocka_unit_test(noise_ahead_is_the_same_noise),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

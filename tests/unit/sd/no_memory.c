@@ -7,6 +7,7 @@
 #include <cjson/cJSON.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,8 +28,11 @@ void *__wrap_realloc(void *memory, size_t size);
 VkResult __wrap_vkAllocateMemory(VkDevice device, const VkMemoryAllocateInfo *info,
                                  const VkAllocationCallbacks *callbacks, VkDeviceMemory *memory);
 
-/* Allocations so far, and which one fails; 0: none. */
-static struct { unsigned long count, fail; } host, device_memory;
+/* Allocations so far, and which one fails; 0: none. Threads that compile allocate too. */
+static struct {
+    atomic_ulong count;
+    unsigned long fail;
+} host, device_memory;
 
 static bool failed_in_json;
 

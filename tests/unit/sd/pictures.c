@@ -237,11 +237,66 @@ static void cancel_stops_within_a_step(void **state) {
     sd_model_close(&model);
 }
 
+struct compilation {
+    uint32_t reports, done, all;
+    sd_cancel cancel;
+    bool stop;
+};
+
+static void follow_compilation(void *user, const sd_progress *progress) {
+    struct compilation *c = user;
+    if (progress->phase != SD_PHASE_COMPILE)
+        return;
+    assert_true(progress->steps > 0 && progress->step <= progress->steps);
+    if (progress->step < c->done) { /* another network */
+        assert_int_equal(c->done, c->all);
+        assert_int_equal(progress->step, 0);
+    }
+    c->reports++;
+    c->done = progress->step;
+    c->all = progress->steps;
+    if (c->stop && progress->step)
+        sd_cancel_request(&c->cancel);
+}
+
+/* Every kernel is compiled once in a context; a cancel stops between two kernels. */
+static void compilation_is_reported_once_and_can_be_cancelled(void **state) {
+    (void)state;
+    sd_context *context;
+    sd_error err;
+    assert_int_equal(open_context((void **)&context), 0);
+    sd_model *model = open_model((void **)&context, GOLDEN "networks/sd1", SD_PRECISION_AUTO);
+    struct compilation c = {.stop = true};
+    const sd_params params = {.prompt = "a mug",
+                              .width = 104,
+                              .height = 72,
+                              .steps = 1,
+                              .progress = follow_compilation,
+                              .progress_user = &c,
+                              .cancel = &c.cancel};
+    sd_outputs *outputs;
+    assert_int_equal(sd_generate(model, &params, &outputs, &err), SD_E_CANCELLED);
+    assert_true(c.done > 0);
+    c = (struct compilation){0};
+    assert_int_equal(sd_generate(model, &params, &outputs, &err), SD_OK);
+    assert_true(c.reports > 0);
+    assert_int_equal(c.done, c.all);
+    assert_true(outputs->host_step_seconds > 0 && outputs->host_step_seconds < outputs->step_seconds);
+    sd_outputs_free(&outputs);
+    c = (struct compilation){0};
+    assert_int_equal(sd_generate(model, &params, &outputs, &err), SD_OK);
+    assert_int_equal(c.reports, 0);
+    sd_outputs_free(&outputs);
+    sd_model_close(&model);
+    close_context((void **)&context);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tiny_families_in_f32),
         cmocka_unit_test(same_request_same_bytes),
         cmocka_unit_test(cancel_stops_within_a_step),
+        cmocka_unit_test(compilation_is_reported_once_and_can_be_cancelled),
         cmocka_unit_test(sample_model_in_f32),
     };
     return cmocka_run_group_tests(tests, open_context, close_context);
