@@ -46,6 +46,13 @@ static int by_key(const void *a, const void *b) {
     return strcmp((*(sd_pickle_storage *const *)a)->key, (*(sd_pickle_storage *const *)b)->key);
 }
 
+/* Of one key the first in the pickle stands first. */
+static int by_key_and_place(const void *a, const void *b) {
+    const sd_pickle_storage *x = *(sd_pickle_storage *const *)a, *y = *(sd_pickle_storage *const *)b;
+    int order = by_key(a, b);
+    return order ? order : (x->at > y->at) - (x->at < y->at);
+}
+
 /* The storages in the order of their keys, on the heap. */
 static sd_pickle_storage **sort_storages(const sd_unpickler *u, size_t *count) {
     *count = 0;
@@ -56,7 +63,7 @@ static sd_pickle_storage **sort_storages(const sd_unpickler *u, size_t *count) {
     for (sd_pickle_storage *s = u->storages; sorted && s; s = s->next)
         sorted[n++] = s;
     if (n > 1)
-        qsort(sorted, n, sizeof(*sorted), by_key);
+        qsort(sorted, n, sizeof(*sorted), by_key_and_place);
     return sorted;
 }
 
@@ -81,7 +88,10 @@ static bool read_storage(sd_unpickler *u, sd_pickle_storage **sorted, size_t cou
         return sd_unpickle_fail(u, SD_E_FORMAT, "storage '%s' is cut short", name.text);
     uint64_t elements = sd_little_endian(u->data + u->at, count_bytes), left = u->size - u->at - count_bytes;
     for (sd_pickle_storage **s = found; s < sorted + count && by_key(s, found) == 0; s++) {
-        if ((*s)->count != elements || (*s)->dtype != first->dtype)
+        if ((*s)->dtype != first->dtype)
+            return sd_unpickle_fail(u, SD_E_FORMAT, "storage '%s' is used as %s and as %s", name.text,
+                                    sd_file_dtype_name(first->dtype), sd_file_dtype_name((*s)->dtype));
+        if ((*s)->count != elements)
             return sd_unpickle_fail(u, SD_E_FORMAT,
                                     "storage '%s' has %" PRIu64 " elements, expected %" PRIu64 " %s",
                                     name.text, elements, (*s)->count, sd_file_dtype_name((*s)->dtype));

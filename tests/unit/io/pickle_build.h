@@ -41,53 +41,68 @@ static inline void put(sd_str *out, uint64_t value, unsigned width) {
 typedef struct archive {
     sd_str bytes, directory;
     unsigned count;
-    size_t central[16]; /* where each entry's record begins in the directory */
+    bool extended;      /* with 64-bit sizes, though they are small */
+    size_t padding;     /* bytes of the local headers' extra fields */
+    size_t central[16]; /* where each entry's record begins: in the directory, in the file once finished */
 } archive;
 
 static inline void add_entry(archive *a, const char *name, const void *data, size_t size) {
-    size_t begin = a->bytes.size;
+    size_t begin = a->bytes.size, length = strlen(name);
     sd_str_append(&a->bytes, "PK\3\4");
     put(&a->bytes, 0, 22);
-    put(&a->bytes, strlen(name), 2);
-    put(&a->bytes, 0, 2);
+    put(&a->bytes, length, 2);
+    put(&a->bytes, a->padding, 2);
     sd_str_append(&a->bytes, name);
+    for (size_t i = 0; i < a->padding; i++)
+        sd_str_append(&a->bytes, "Z");
     sd_str_append_bytes(&a->bytes, data, size);
     a->central[a->count++] = a->directory.size;
     sd_str_append(&a->directory, "PK\1\2");
     put(&a->directory, 0, 16);
-    put(&a->directory, size, 4);
-    put(&a->directory, size, 4);
-    put(&a->directory, strlen(name), 2);
-    put(&a->directory, 0, 12);
-    put(&a->directory, begin, 4);
+    put(&a->directory, a->extended ? UINT32_MAX : size, 4);
+    put(&a->directory, a->extended ? UINT32_MAX : size, 4);
+    put(&a->directory, length, 2);
+    put(&a->directory, a->extended ? 34 : 0, 2);
+    put(&a->directory, 0, 10);
+    put(&a->directory, a->extended ? UINT32_MAX : begin, 4);
     sd_str_append(&a->directory, name);
+    if (!a->extended)
+        return;
+    put(&a->directory, 0x4246, 2); /* another field before the sizes */
+    put(&a->directory, 2, 2);
+    put(&a->directory, 0, 2);
+    put(&a->directory, 1, 2);
+    put(&a->directory, 24, 2);
+    put(&a->directory, size, 8);
+    put(&a->directory, size, 8);
+    put(&a->directory, begin, 8);
 }
-
-/* Where a field of the archive's end lies, counted from the end of the file. */
-enum { end_disk = -18, end_count = -12, end_directory = -6, end_bytes = -22 };
-/* Where a field lies in an entry's record. */
-enum {
-    central_flags = 8,
-    central_method = 10,
-    central_packed = 20,
-    central_size = 24,
-    central_name = 28,
-    central_extra = 30,
-    central_begin = 42,
-    central_text = 46
-};
 
 static inline void finish(archive *a) {
     size_t at = a->bytes.size;
     sd_str_append_bytes(&a->bytes, a->directory.text, a->directory.size);
     for (unsigned i = 0; i < a->count; i++)
         a->central[i] += at;
+    if (a->extended) {
+        size_t record = a->bytes.size;
+        sd_str_append(&a->bytes, "PK\6\6");
+        put(&a->bytes, 44, 8);
+        put(&a->bytes, 0, 12);
+        put(&a->bytes, a->count, 8);
+        put(&a->bytes, a->count, 8);
+        put(&a->bytes, a->directory.size, 8);
+        put(&a->bytes, at, 8);
+        sd_str_append(&a->bytes, "PK\6\7");
+        put(&a->bytes, 0, 4);
+        put(&a->bytes, record, 8);
+        put(&a->bytes, 1, 4);
+    }
     sd_str_append(&a->bytes, "PK\5\6");
     put(&a->bytes, 0, 4);
-    put(&a->bytes, a->count, 2);
-    put(&a->bytes, a->count, 2);
-    put(&a->bytes, a->directory.size, 4);
-    put(&a->bytes, at, 4);
+    put(&a->bytes, a->extended ? UINT16_MAX : a->count, 2);
+    put(&a->bytes, a->extended ? UINT16_MAX : a->count, 2);
+    put(&a->bytes, a->extended ? UINT32_MAX : a->directory.size, 4);
+    put(&a->bytes, a->extended ? UINT32_MAX : at, 4);
     put(&a->bytes, 0, 2);
     sd_str_clear(&a->directory);
 }
@@ -95,11 +110,9 @@ static inline void finish(archive *a) {
 static const char storage_bytes[16] = "0123456789abcdef";
 
 /* a/data.pkl with this pickle, and a/data/0 of 16 bytes. */
-static inline archive begin_archive(const void *pickle, size_t size) {
-    archive a = {0};
-    add_entry(&a, "a/data.pkl", pickle, size);
-    add_entry(&a, "a/data/0", storage_bytes, sizeof storage_bytes);
-    return a;
+static inline void add_pickle(archive *a, const void *pickle, size_t size) {
+    add_entry(a, "a/data.pkl", pickle, size);
+    add_entry(a, "a/data/0", storage_bytes, sizeof storage_bytes);
 }
 
 /* Pieces of pickles. A string's length byte stands before it, so that the pieces stay literals. */
