@@ -33,8 +33,8 @@ static inline void assert_refused(const sd_str *file, sd_status status, const ch
 }
 
 static inline void put(sd_str *out, uint64_t value, unsigned width) {
-    for (unsigned i = 0; i < width; i++)
-        sd_str_append_bytes(out, &(uint8_t){(uint8_t)(value >> 8 * i)}, 1);
+    for (unsigned i = 0; i < width; i++, value >>= 8)
+        sd_str_append_bytes(out, &(uint8_t){(uint8_t)value}, 1);
 }
 
 /* An archive under construction; the entries are stored. */
