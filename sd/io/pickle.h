@@ -29,7 +29,8 @@ bool sd_pickle_detect(const void *data, size_t size);
 /* Maps the file, reads its pickle, and checks every tensor that it gives: shape, strides and offset against
  * the bytes that the file holds for its storage. Errors: those of sd_file_map, SD_E_FORMAT for what is
  * malformed, SD_E_UNSUPPORTED for what is refused (a name outside the list, compressed or big-endian
- * archives, more than the limits above), SD_E_MEMORY. */
+ * archives, more than the limits above), SD_E_MEMORY. An archive's checksums are not compared: that would
+ * read all of it. */
 sd_status sd_pickle_open(const char *path, sd_pickle **out, sd_error *err);
 
 /* The same from bytes that the caller keeps alive and unchanged; `label` begins the messages. */
@@ -43,14 +44,15 @@ void sd_pickle_close(sd_pickle **file);
  * The way begins at the root, which is the whole object unless that is a dict with
  * - a dict of tensors called state_dict, params_ema or params (the first of these that is there), or
  * - nothing that holds tensors but one dict called model, module or model_state_dict:
- * then this dict is taken for the object, and looked at in the same way. A file that is one tensor calls it
- * "tensor". Contiguous tensors are given where they lie in the file; other views (transposed, sliced) are
- * copied when the file is opened, at most as many bytes as the file has. A view of more elements than its
- * storage holds (expanded) is refused. */
+ * then this dict is taken for the object, and looked at in the same way. Arrays of numpy are tensors too. A
+ * file that is one tensor calls it "tensor". Contiguous tensors are given where they lie in the file; other
+ * views (transposed, sliced) are copied when the file is opened, at most as many bytes as the file has. A
+ * view of more elements than its storage holds (expanded) is refused. */
 size_t sd_pickle_count(const sd_pickle *file);
 const sd_file_tensor *sd_pickle_at(const sd_pickle *file, size_t index);
-const sd_file_tensor *sd_pickle_find(const sd_pickle *file,
-                                     const char *name); /* NULL when absent. O(log n) */
+
+/* NULL when there is no tensor of this name. O(log n). */
+const sd_file_tensor *sd_pickle_find(const sd_pickle *file, const char *name);
 
 /* The keys on the way to the root, joined by '.': "" or "state_dict", for example. */
 const char *sd_pickle_root(const sd_pickle *file);

@@ -59,7 +59,6 @@ static bool measure(gathering *g, const sd_pickle_value *value, uint32_t depth) 
         return true;
     if (items->extent)
         return fail(g, SD_E_FORMAT, "a list or dict that holds itself");
-
     items->extent = measuring;
     for (uint32_t i = step - 1; i < items->count; i += step) {
         const sd_pickle_value *item = &items->list[i];
@@ -86,14 +85,13 @@ sd_pickle_key sd_pickle_extend(char path[SD_PICKLE_NAME + 1], const sd_pickle_va
     if (key->kind == SD_PICKLE_TEXT) {
         text = key->as.text;
         size = key->size;
-
     } else if (key->kind == SD_PICKLE_INT)
         size = (size_t)snprintf(buffer, sizeof buffer, "%" PRId64, key->as.integer);
     else if (key->kind == SD_PICKLE_GLOBAL)
         size = (size_t)snprintf(buffer, sizeof buffer, "%s.%s", key->as.global->module, key->as.global->name);
     else
         return key->kind == SD_PICKLE_BINARY ? SD_PICKLE_KEY_MALFORMED : SD_PICKLE_KEY_UNNAMED;
-    if (size > SD_PICKLE_NAME - *length - dot || *length + dot > SD_PICKLE_NAME)
+    if (*length + dot + size > SD_PICKLE_NAME)
         return SD_PICKLE_KEY_MALFORMED;
     if (dot)
         path[*length] = '.';

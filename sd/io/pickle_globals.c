@@ -149,6 +149,8 @@ static const sd_pickle_global globals[] = {
     CALL("collections", "Counter", call_counter),
     CALL("__builtin__", "set", call_set),
     CALL("builtins", "set", call_set),
+    CALL("__builtin__", "frozenset", call_set),
+    CALL("builtins", "frozenset", call_set),
     NAME("__builtin__", "dict"),
     NAME("builtins", "dict"),
     CALL("_codecs", "encode", call_encode),

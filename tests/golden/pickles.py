@@ -12,7 +12,7 @@ import json
 import shutil
 import sys
 import types
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -41,14 +41,18 @@ def number_storages():
     )
 
 
-def pretend_class(module, name):
+def pretend_class(module, name, *bases):
     """A class that pickles under the name of one that is not installed here."""
-    made = type(name, (), {"__module__": module})
+    made = type(name, bases, {"__module__": module})
     parts = module.split(".")
     for i in range(len(parts)):
         sys.modules.setdefault(".".join(parts[: i + 1]), types.ModuleType(parts[i]))
     setattr(sys.modules[module], name, made)
     return made
+
+
+Checkpoint = pretend_class("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint")
+Attributes = pretend_class("pytorch_lightning.utilities.parsing", "AttributeDict", dict)
 
 
 def describe(tensor, copied):
@@ -105,7 +109,7 @@ def views(name, **options):
     save(name, tensors, tensors, copied=copied, **options)
 
 
-def nested():
+def nested(name, **options):
     a, b = random(2, 3), random(4)
     value = {
         "epoch": 3,
@@ -123,21 +127,27 @@ def nested():
         "dtype": torch.float16,
         "size": a.size(),
         "set": {1, 2},
+        "frozen": frozenset((3,)),
+        "counter": Counter([5000]),
+        "default": defaultdict(dict, {"x": 1}),
+        "attributes": Attributes(width=3),
+        "class": Checkpoint,
+        "object": Checkpoint(),
         "arguments": argparse.Namespace(width=3),
         "model": OrderedDict(
             a=OrderedDict(weight=a, bias=b), list=[a, {"c": b, "deep": (b, a)}], empty={}, step=7, **{"x.y": b}
         ),
     }
     value["model"][7] = b
-    metadata = {"epoch": "3", "lr": "0.0001", "third": "0.3333333333333333", "negative": "-5", "long": str(2**40),
+    metadata = {"counter.5000": "1", "default.x": "1", "attributes.width": "3", "epoch": "3", "lr": "0.0001",
+                "third": "0.3333333333333333", "negative": "-5", "long": str(2**40),
                 "flag": "true", "text": "naïve \U0001f600\n", "device": "cpu", "model.step": "7"}  # fmt: skip
     tensors = {"a.weight": a, "a.bias": b, "list.0": a, "list.1.c": b, "list.1.deep.0": b, "list.1.deep.1": a,
                "x.y": b, "7": b}  # fmt: skip
-    save("nested.pt", value, tensors, metadata, root="model")
+    save(name, value, tensors, metadata, root="model", **options)
 
 
 def lightning(name, **options):
-    checkpoint = sys.modules["pytorch_lightning.callbacks.model_checkpoint"].ModelCheckpoint
     state = OrderedDict()
     state["model.diffusion_model.out.2.weight"] = random(4, 8, 3, 3, dtype=torch.float16)
     state["model.diffusion_model.out.2.bias"] = random(4, dtype=torch.float16)
@@ -149,7 +159,7 @@ def lightning(name, **options):
         "pytorch-lightning_version": "1.4.2",
         "state_dict": state,
         "callbacks": {
-            checkpoint: {
+            Checkpoint: {
                 "monitor": "val/loss_simple_ema",
                 "best_model_score": torch.tensor(0.25),
                 "best_model_path": "epoch=000012.ckpt",
@@ -211,9 +221,10 @@ def from_numpy():
     values = np.arange(12, dtype=np.float32).reshape(3, 4) - 130
     numbers = {"f8": np.float64(0.1), "f4": np.float32(0.1), "f2": np.float16(0.1), "i8": np.int64(-(2**62)),
                "i4": np.int32(-5), "i2": np.int16(-6), "i1": np.int8(-7), "u8": np.uint64(8),
-               "u4": np.uint32(2**32 - 1), "u2": np.uint16(65535), "u1": np.uint8(255), "b1": np.bool_(True)}  # fmt: skip
+               "u4": np.uint32(2**32 - 1), "u2": np.uint16(65535), "u1": np.uint8(255),
+               "b1": np.bool_(True)}  # fmt: skip
     value = {"embedding": OnDevice(values, torch.float32), "array": values.astype(np.int16),
-             "fortran": np.asfortranarray(values), **numbers}  # fmt: skip
+             "fortran": np.asfortranarray(values), "too large": np.uint64(2**64 - 1), **numbers}  # fmt: skip
     tensors = {"embedding": torch.from_numpy(values), "array": torch.from_numpy(values.astype(np.int16)),
                "fortran": torch.from_numpy(values)}  # fmt: skip
     text = {"f8": "0.1", "f4": "0.10000000149011612", "f2": "0.0999755859375", "b1": "true"}
@@ -242,13 +253,13 @@ def wrapped():
 def main():
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir()
-    pretend_class("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint")
     number_storages()
     legacy = {"_use_new_zipfile_serialization": False}
     every_dtype()
     views("views.pt")
     views("views_legacy.pt", **legacy)
-    nested()
+    nested("nested.pt")
+    nested("nested4.pt", pickle_protocol=4)
     lightning("lightning.ckpt")
     lightning("lightning_legacy.ckpt", **legacy)
     inversion("inversion.pt", False)

@@ -116,6 +116,7 @@ static inline void add_pickle(archive *a, const void *pickle, size_t size) {
 }
 
 /* Pieces of pickles. A string's length byte stands before it, so that the pieces stay literals. */
+#define LITERAL(out, text) sd_str_append_bytes(out, text, sizeof text - 1)
 #define P "\x80\2"
 #define TEXT(length, text) "X" length "\0\0\0" text
 #define STORAGE_OF(type, key, count) "(" TEXT("\7", "storage") type key TEXT("\3", "cpu") count "tQ"

@@ -1,7 +1,6 @@
 /* Pickles that are small and would grow: what is built twice is written once and referred to. */
 #include "tests/unit/io/pickle_build.h"
 
-#define LITERAL(out, text) sd_str_append_bytes(out, text, sizeof text - 1)
 #define ANY_TENSOR TENSOR(STORAGE("K\4"), "K\0", ")", ")")
 
 static void assert_pickle(sd_str *pickle, sd_status status, const char *message) {
