@@ -87,6 +87,10 @@ const sd_file_tensor *sd_pickle_at(const sd_pickle *file, size_t index) {
     return index < file->count ? &file->tensors[index] : NULL;
 }
 
+const sd_file_tensor *sd_pickle_find(const sd_pickle *file, const char *name) {
+    return sd_file_tensors_find(file->by_name, file->count, name);
+}
+
 const char *sd_pickle_root(const sd_pickle *file) {
     return file->root;
 }

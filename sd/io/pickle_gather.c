@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { measuring = UINT32_MAX, countless = UINT32_MAX / 2 };
@@ -184,26 +183,12 @@ static const sd_pickle_value *find_root(gathering *g, const sd_pickle_value *obj
     return object;
 }
 
-static int by_name(const void *a, const void *b) {
-    return strcmp((*(const sd_file_tensor *const *)a)->name, (*(const sd_file_tensor *const *)b)->name);
-}
-
-const sd_file_tensor *sd_pickle_find(const sd_pickle *file, const char *name) {
-    const sd_file_tensor key = {.name = name}, *pointer = &key;
-    const sd_file_tensor *const *hit =
-        bsearch(&pointer, file->by_name, file->count, sizeof *file->by_name, by_name);
-    return hit ? *hit : NULL;
-}
-
 /* Fills by_name; a name must stand once. */
 static bool sort_names(gathering *g) {
     sd_pickle *f = g->file;
-    f->by_name = sd_arena_array(&f->arena, f->count, sizeof *f->by_name);
+    f->by_name = sd_file_tensors_by_name(&f->arena, f->tensors, f->count);
     if (!f->by_name)
         return no_memory(g);
-    for (size_t i = 0; i < f->count; i++)
-        f->by_name[i] = &f->tensors[i];
-    qsort(f->by_name, f->count, sizeof *f->by_name, by_name);
     for (size_t i = 1; i < f->count; i++)
         if (strcmp(f->by_name[i]->name, f->by_name[i - 1]->name) == 0)
             return fail(g, SD_E_FORMAT, "tensor '%s' is there twice", sd_show_name(f->by_name[i]->name).text);

@@ -6,7 +6,6 @@
 #include "sd/io/bytes.h"
 #include "sd/io/file.h"
 #include "sd/io/pickle.h"
-#include "sd/io/safetensors_internal.h"
 
 typedef enum sd_pickle_kind {
     SD_PICKLE_NONE,

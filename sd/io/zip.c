@@ -2,7 +2,7 @@
 
 #include "sd/base/str.h"
 #include "sd/io/bytes.h"
-#include "sd/io/safetensors_internal.h"
+#include "sd/io/file_tensor.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
