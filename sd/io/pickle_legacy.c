@@ -76,7 +76,7 @@ static bool read_storage(sd_unpickler *u, sd_pickle_storage **sorted, size_t cou
     sd_pickle_storage wanted = {.key = key->as.text}, *pointer = &wanted;
     sd_pickle_storage **found = bsearch(&pointer, sorted, count, sizeof *sorted, by_key);
     sd_shown_name name = sd_show_name(key->as.text);
-    uint64_t bytes;
+    uint64_t bytes = 0;
     if (!found)
         return sd_unpickle_fail(u, SD_E_FORMAT, "storage '%s' belongs to no tensor", name.text);
     while (found > sorted && by_key(found - 1, found) == 0)
