@@ -9,29 +9,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static bool raw_dtype(sd_file_dtype in, sd_dtype *out) {
-    static const struct {
-        sd_file_dtype file;
-        sd_dtype ours;
-    } pairs[] = {{SD_FILE_F32, SD_F32},         {SD_FILE_F16, SD_F16},         {SD_FILE_BF16, SD_BF16},
-                 {SD_FILE_F64, SD_F64},         {SD_FILE_I64, SD_I64},         {SD_FILE_I32, SD_I32},
-                 {SD_FILE_F8_E4M3, SD_F8_E4M3}, {SD_FILE_F8_E5M2, SD_F8_E5M2}, {SD_FILE_I16, SD_I16},
-                 {SD_FILE_I8, SD_I8},           {SD_FILE_U8, SD_U8},           {SD_FILE_BOOL, SD_BOOL}};
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
-        if (pairs[i].file == in) {
-            *out = pairs[i].ours;
-            return true;
-        }
-    return false;
-}
-
 static bool find_named(struct sd_checkpoint_part *part, const char *name, struct sd_raw *out) {
     char full[256];
     int n = snprintf(full, sizeof full, "%s%s", part->prefix, name);
-    const sd_file_tensor *t = n > 0 && (size_t)n < sizeof full ? sd_safetensors_find(part->file, full) : NULL;
+    const sd_file_tensor *t = n > 0 && (size_t)n < sizeof full ? sd_tensor_file_find(part->file, full) : NULL;
     *out = (struct sd_raw){0};
-    if (!t || !raw_dtype(t->dtype, &out->dtype))
+    if (!t || sd_file_dtype_base(t->dtype) == SD_DTYPES)
         return false;
+    out->dtype = sd_file_dtype_base(t->dtype);
     out->rank = t->rank;
     memcpy(out->shape, t->shape, sizeof out->shape);
     out->data = t->data;
@@ -108,7 +93,7 @@ static bool find(void *user, const char *name, struct sd_raw *out) {
     }
 }
 
-static void set_part(sd_checkpoint *c, sd_part part, sd_safetensors *file, sd_spelling spelling,
+static void set_part(sd_checkpoint *c, sd_part part, sd_tensor_file *file, sd_spelling spelling,
                      const char *prefix, const char *label) {
     struct sd_checkpoint_part *p = &c->part[part];
     *p = (struct sd_checkpoint_part){.checkpoint = c,
@@ -122,12 +107,12 @@ static void set_part(sd_checkpoint *c, sd_part part, sd_safetensors *file, sd_sp
     p->source = (struct sd_weight_source){.label = p->label ? p->label : "model", .user = p, .find = find};
 }
 
-static bool has(const sd_safetensors *file, const char *name) {
-    return sd_safetensors_find(file, name) != NULL;
+static bool has(const sd_tensor_file *file, const char *name) {
+    return sd_tensor_file_find(file, name) != NULL;
 }
 
 /* Families that are not Stable Diffusion 1, 2 or XL, by a tensor that only they have. */
-static const char *foreign_family(const sd_safetensors *file) {
+static const char *foreign_family(const sd_tensor_file *file) {
     static const struct {
         const char *tensor, *family;
     } known[] = {
@@ -145,17 +130,17 @@ static const char *foreign_family(const sd_safetensors *file) {
     return NULL;
 }
 
-static sd_status not_a_model(const sd_checkpoint *c, const sd_safetensors *file, sd_error *err) {
+static sd_status not_a_model(const sd_checkpoint *c, const sd_tensor_file *file, sd_error *err) {
     const char *family = foreign_family(file);
     if (family)
         return sd_fail(err, SD_E_UNSUPPORTED, "%s: this is a %s model; supported are SD 1, SD 2 and SDXL",
                        c->path, family);
-    size_t count = sd_safetensors_count(file);
+    size_t count = sd_tensor_file_count(file);
     if (!count)
         return sd_fail(err, SD_E_UNSUPPORTED, "%s: expected a Stable Diffusion model, found no tensors",
                        c->path);
     for (size_t i = 0; i < count; i++) {
-        const char *name = sd_safetensors_at(file, i)->name;
+        const char *name = sd_tensor_file_at(file, i)->name;
         if (strstr(name, "lora_down") || strstr(name, "lora_A") || strstr(name, "lora.down"))
             return sd_fail(err, SD_E_UNSUPPORTED,
                            "%s: this is a LoRA, not a model; it needs a base model beside it", c->path);
@@ -166,7 +151,7 @@ static sd_status not_a_model(const sd_checkpoint *c, const sd_safetensors *file,
     return sd_fail(err, SD_E_UNSUPPORTED,
                    "%s: not a Stable Diffusion model: expected tensors named model.diffusion_model..., found "
                    "%.200s%s",
-                   c->path, sd_safetensors_at(file, 0)->name, more);
+                   c->path, sd_tensor_file_at(file, 0)->name, more);
 }
 
 static bool is_file(const char *path) {
@@ -182,7 +167,6 @@ static const char *foreign_format(const char *path) {
                  {"\xFF\xD8\xFF", "a JPEG picture"},
                  {"PK\x03\x04", "a PyTorch checkpoint or ZIP archive"},
                  {"\x80\x02", "a Python pickle"},
-                 {"GGUF", "a GGUF file"},
                  {"version ", "a Git LFS pointer to the real file"},
                  {"<!DOCTYPE", "a web page"},
                  {"<html", "a web page"}};
@@ -219,7 +203,7 @@ static sd_status open_single(sd_checkpoint *c, sd_error *err) {
         {SD_PART_TEXT_2, "conditioner.embedders.0.model.token_embedding.weight",
          "conditioner.embedders.0.model.", SD_SPELLING_OPENCLIP},
     };
-    sd_status status = sd_safetensors_open(c->path, &c->files[0], err);
+    sd_status status = sd_tensor_file_open(c->path, &c->files[0], err);
     const char *foreign = status == SD_E_FORMAT ? foreign_format(c->path) : NULL;
     if (foreign)
         return sd_fail(err, SD_E_FORMAT, "%s: expected a safetensors file, found %s", c->path, foreign);
@@ -269,9 +253,8 @@ static sd_status open_weights(sd_checkpoint *c, sd_part part, const char *sub, c
             return sd_fail(err, SD_E_MEMORY, "out of memory");
         if (!is_file(path))
             continue;
-        sd_safetensors *opened = NULL;
-        sd_status status = strstr(file, ".json") ? sd_safetensors_open_index(path, &opened, err)
-                                                 : sd_safetensors_open(path, &opened, err);
+        sd_tensor_file *opened = NULL;
+        sd_status status = sd_tensor_file_open(path, &opened, err);
         if (status)
             return status;
         c->files[c->file_count++] = opened;
@@ -330,7 +313,7 @@ static char *name_of(sd_arena *arena, const char *path) {
         copy[--n] = 0;
     char *slash = strrchr(copy, '/'), *name = slash && slash[1] ? slash + 1 : copy;
     char *dot = strrchr(name, '.');
-    if (dot && dot != name && (!strcmp(dot, ".safetensors") || !strcmp(dot, ".sft")))
+    if (dot && dot != name && (!strcmp(dot, ".safetensors") || !strcmp(dot, ".sft") || !strcmp(dot, ".gguf")))
         *dot = 0;
     return name;
 }
@@ -365,7 +348,7 @@ void sd_checkpoint_close(sd_checkpoint **checkpoint) {
     if (!c)
         return;
     for (uint32_t i = 0; i < c->file_count; i++)
-        sd_safetensors_close(&c->files[i]);
+        sd_tensor_file_close(&c->files[i]);
     for (int i = 0; i < 2; i++) {
         sd_bytes_clear(&c->vocabulary[i]);
         sd_bytes_clear(&c->merges[i]);
