@@ -1,6 +1,7 @@
 #include "sd/checkpoint.h"
 
 #include "clip/text_model.h"
+#include "sd/base/quant.h"
 #include "unet/names.h"
 
 #include <errno.h>
@@ -24,7 +25,22 @@ static bool find_named(struct sd_checkpoint_part *part, const char *name, struct
     return true;
 }
 
-/* OpenCLIP stacks query, key and value as row blocks of one tensor. */
+/* Makes the raw tensor a copy as f32, for what has to be turned, which quantised blocks cannot. */
+static bool expand(sd_checkpoint *c, struct sd_raw *raw) {
+    sd_dtype_block block = sd_dtype_block_of(raw->dtype);
+    uint64_t values = raw->bytes / block.bytes * block.values;
+    float *copy = sd_arena_array(&c->arena, values, sizeof *copy);
+    if (!copy)
+        return false;
+    sd_dequantise(raw->dtype, raw->data, 0, values, copy);
+    raw->dtype = SD_F32;
+    raw->data = copy;
+    raw->bytes = values * sizeof *copy;
+    return true;
+}
+
+/* OpenCLIP stacks query, key and value as row blocks of one tensor. The third of whole quantised blocks is
+ * whole blocks too, because their sizes are powers of two. */
 static bool take_third(struct sd_raw *raw, int part) {
     if (!raw->rank || raw->shape[0] % 3)
         return false;
@@ -36,9 +52,11 @@ static bool take_third(struct sd_raw *raw, int part) {
 
 /* OpenCLIP keeps its projection as [in,out]; the copy lives as long as the checkpoint. */
 static bool transpose(sd_checkpoint *c, struct sd_raw *raw) {
+    if (raw->rank != 2 || (sd_dtype_quantised(raw->dtype) && !expand(c, raw)))
+        return false;
     uint32_t size = sd_dtype_size(raw->dtype);
     uint64_t rows = raw->shape[0], columns = raw->shape[1];
-    char *copy = raw->rank == 2 ? sd_arena_alloc(&c->arena, raw->bytes) : NULL;
+    char *copy = sd_arena_alloc(&c->arena, raw->bytes);
     if (!copy)
         return false;
     for (uint64_t i = 0; i < rows; i++)
@@ -76,7 +94,11 @@ static bool find_diffusers(struct sd_checkpoint_part *part, const char *name, st
     if (part->part == SD_PART_UNET)
         return false;
     snprintf(other, sizeof other, "text_model.%s", name); /* transformers before 5 */
-    return find_named(part, other, out);
+    if (find_named(part, other, out))
+        return true;
+    /* stable-diffusion.cpp renames OpenCLIP's tensors, but leaves the projection [in,out]. */
+    return !strcmp(name, "text_projection.weight") && find_named(part, "text_projection", out) &&
+           transpose(part->checkpoint, out);
 }
 
 static bool find(void *user, const char *name, struct sd_raw *out) {
@@ -145,6 +167,13 @@ static sd_status not_a_model(const sd_checkpoint *c, const sd_tensor_file *file,
             return sd_fail(err, SD_E_UNSUPPORTED,
                            "%s: this is a LoRA, not a model; it needs a base model beside it", c->path);
     }
+    const char *architecture = sd_tensor_file_metadata(file, "general.architecture");
+    if (architecture)
+        return sd_fail(
+            err, SD_E_UNSUPPORTED,
+            "%s: not a Stable Diffusion model: its general.architecture is %.60s; supported are SD 1, SD 2 "
+            "and SDXL",
+            c->path, architecture);
     char more[48] = "";
     if (count > 1)
         snprintf(more, sizeof more, " and %zu more", count - 1);
@@ -189,6 +218,7 @@ static sd_status open_single(sd_checkpoint *c, sd_error *err) {
     } places[] = {
         {SD_PART_UNET, "model.diffusion_model.input_blocks.0.0.weight", "model.diffusion_model.",
          SD_SPELLING_LDM},
+        {SD_PART_UNET, "input_blocks.0.0.weight", "", SD_SPELLING_LDM}, /* ComfyUI-GGUF: the UNet alone */
         {SD_PART_VAE, "first_stage_model.decoder.conv_in.weight", "first_stage_model.", SD_SPELLING_LDM},
         {SD_PART_TEXT, "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight",
          "cond_stage_model.transformer.text_model.", SD_SPELLING_DIFFUSERS},
@@ -198,6 +228,9 @@ static sd_status open_single(sd_checkpoint *c, sd_error *err) {
          SD_SPELLING_OPENCLIP},
         {SD_PART_TEXT, "conditioner.embedders.0.transformer.text_model.embeddings.token_embedding.weight",
          "conditioner.embedders.0.transformer.text_model.", SD_SPELLING_DIFFUSERS},
+        {SD_PART_TEXT_2, "cond_stage_model.1.transformer.text_model.embeddings.token_embedding.weight",
+         "cond_stage_model.1.transformer.text_model.",
+         SD_SPELLING_DIFFUSERS}, /* stable-diffusion.cpp's SDXL */
         {SD_PART_TEXT_2, "conditioner.embedders.1.model.token_embedding.weight",
          "conditioner.embedders.1.model.", SD_SPELLING_OPENCLIP},
         {SD_PART_TEXT_2, "conditioner.embedders.0.model.token_embedding.weight",
