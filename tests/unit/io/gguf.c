@@ -9,6 +9,7 @@
 #include "sd/io/file.h"
 #include "sd/io/gguf.h"
 #include "sd/io/safetensors.h"
+#include "tests/unit/folder.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -164,29 +165,6 @@ static void numbers_are_converted_when_they_fit(void **state) {
 }
 
 /* ---- writing ---- */
-
-static char folder[64];
-
-static int make_folder(void **state) {
-    (void)state;
-    strcpy(folder, "/tmp/sdvk-test-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state) {
-    char command[128];
-    (void)state;
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
-}
-
-static const char *in_folder(const char *name) {
-    static char paths[4][128];
-    static unsigned at;
-    char *path = paths[at++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-    return path;
-}
 
 static sd_file_tensor tensor(const char *name, sd_file_dtype dtype, uint32_t rank, const uint64_t *shape,
                              const void *data) {

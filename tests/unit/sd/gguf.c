@@ -18,33 +18,12 @@
 #include "sd/io/gguf.h"
 #include "sd/io/safetensors.h"
 #include "sd/sd.h"
+#include "tests/unit/folder.h"
 #include "unet/names.h"
 #include "unet/weights.h"
 #include "vae/vae.h"
 
 #define NETWORKS SDVK_SOURCE_DIR "/tests/golden/networks/"
-
-static char root[] = "/tmp/sdvk-gguf-XXXXXX";
-
-static int make_root(void **state) {
-    (void)state;
-    return mkdtemp(root) ? 0 : -1;
-}
-
-static int remove_root(void **state) {
-    char command[64];
-    (void)state;
-    snprintf(command, sizeof command, "rm -rf %s", root);
-    return system(command);
-}
-
-static const char *in_root(const char *name) {
-    static char paths[4][96];
-    static unsigned at;
-    char *path = paths[at++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", root, name);
-    return path;
-}
 
 static sd_checkpoint *open_checkpoint(const char *path) {
     sd_checkpoint *c;
@@ -162,8 +141,8 @@ static void single_files_hold_the_same(void **state) {
         snprintf(path, sizeof path, NETWORKS "%s.safetensors", families[f]);
         for (size_t i = 0; i < sd_safetensors_count(single); i++)
             add(&l, sd_safetensors_at(single, i), sd_safetensors_at(single, i)->name);
-        write_gguf(in_root("tiny.gguf"), &l);
-        sd_checkpoint *a = open_checkpoint(path), *b = open_checkpoint(in_root("tiny.gguf"));
+        write_gguf(in_folder("tiny.gguf"), &l);
+        sd_checkpoint *a = open_checkpoint(path), *b = open_checkpoint(in_folder("tiny.gguf"));
         assert_string_equal(b->name, "tiny");
         for (int part = 0; part < SD_PARTS; part++) {
             assert_int_equal(a->part[part].spelling, b->part[part].spelling);
@@ -202,9 +181,10 @@ static void stacked_tensors_may_be_quantised(void **state) {
         add(&plain, t, t->name);
     }
     quantise(&quantised, &plain);
-    write_gguf(in_root("xl.gguf"), &quantised);
-    write_safetensors(in_root("xl.safetensors"), &plain);
-    sd_checkpoint *a = open_checkpoint(in_root("xl.safetensors")), *b = open_checkpoint(in_root("xl.gguf"));
+    write_gguf(in_folder("xl.gguf"), &quantised);
+    write_safetensors(in_folder("xl.safetensors"), &plain);
+    sd_checkpoint *a = open_checkpoint(in_folder("xl.safetensors")),
+                  *b = open_checkpoint(in_folder("xl.gguf"));
     static const char *const names[] = {"q", "k", "v"};
     for (unsigned layer = 0; layer < 4; layer++)
         for (int k = 0; k < 3; k++) {
@@ -262,8 +242,8 @@ static void the_renamed_second_text_encoder_is_found(void **state) {
         snprintf(name, sizeof name, "cond_stage_model.1.transformer.text_model.%s", names[i]);
         add(&l, &t, name);
     }
-    write_gguf(in_root("renamed.gguf"), &l);
-    sd_checkpoint *b = open_checkpoint(in_root("renamed.gguf"));
+    write_gguf(in_folder("renamed.gguf"), &l);
+    sd_checkpoint *b = open_checkpoint(in_folder("renamed.gguf"));
     for (size_t i = 0; i < 3; i++)
         same_tensor(a, b, SD_PART_TEXT_2, names[i]);
     same_tensor(a, b, SD_PART_TEXT_2, "text_projection.weight");
@@ -297,9 +277,9 @@ static void a_unet_alone_is_recognised(void **state) {
         }
     }
     quantise(&quantised, &plain);
-    write_gguf(in_root("unet.gguf"), &quantised);
+    write_gguf(in_folder("unet.gguf"), &quantised);
     sd_checkpoint *a = open_checkpoint(NETWORKS "sd1.safetensors"),
-                  *b = open_checkpoint(in_root("unet.gguf"));
+                  *b = open_checkpoint(in_folder("unet.gguf"));
     sd_error err;
     assert_non_null(b->part[SD_PART_UNET].file);
     assert_null(b->part[SD_PART_VAE].file);
@@ -318,15 +298,15 @@ static void a_unet_alone_is_recognised(void **state) {
         "token_embd.weight");
     sd_gguf_values values = {0};
     sd_gguf_add_string(&values, "general.architecture", "llama");
-    assert_int_equal(sd_gguf_write(in_root("llama.gguf"), other.items, 1, &values, NULL, &err), SD_OK);
+    assert_int_equal(sd_gguf_write(in_folder("llama.gguf"), other.items, 1, &values, NULL, &err), SD_OK);
     sd_gguf_values_clear(&values);
     char expected[256];
     snprintf(
         expected, sizeof expected,
         "%s/llama.gguf: not a Stable Diffusion model: its general.architecture is llama; supported are SD 1, "
         "SD 2 and SDXL",
-        root);
-    assert_int_equal(sd_checkpoint_open(&b, in_root("llama.gguf"), &err), SD_E_UNSUPPORTED);
+        folder);
+    assert_int_equal(sd_checkpoint_open(&b, in_folder("llama.gguf"), &err), SD_E_UNSUPPORTED);
     assert_string_equal(err.message, expected);
     clear(&other);
 }
@@ -491,15 +471,15 @@ static void single_files_give_the_same_pictures(void **state) {
         add(&plain, &f16.items[i], f16.items[i].name);
     }
     quantise(&quantised, &plain);
-    write_gguf(in_root("f16.gguf"), &f16);
-    write_safetensors(in_root("f16.safetensors"), &f16);
-    write_gguf(in_root("quantised.gguf"), &quantised);
-    write_safetensors(in_root("plain.safetensors"), &plain);
-    write_lora(in_root("lora.safetensors"));
-    same_picture(context, in_root("f16.safetensors"), in_root("f16.gguf"), NULL, true);
-    same_picture(context, in_root("plain.safetensors"), in_root("quantised.gguf"), NULL, false);
-    same_picture(context, in_root("plain.safetensors"), in_root("quantised.gguf"),
-                 in_root("lora.safetensors"), false);
+    write_gguf(in_folder("f16.gguf"), &f16);
+    write_safetensors(in_folder("f16.safetensors"), &f16);
+    write_gguf(in_folder("quantised.gguf"), &quantised);
+    write_safetensors(in_folder("plain.safetensors"), &plain);
+    write_lora(in_folder("lora.safetensors"));
+    same_picture(context, in_folder("f16.safetensors"), in_folder("f16.gguf"), NULL, true);
+    same_picture(context, in_folder("plain.safetensors"), in_folder("quantised.gguf"), NULL, false);
+    same_picture(context, in_folder("plain.safetensors"), in_folder("quantised.gguf"),
+                 in_folder("lora.safetensors"), false);
     sd_context_destroy(&context);
     clear(&f16);
     clear(&quantised);
@@ -514,5 +494,5 @@ int main(void) {
         cmocka_unit_test(a_unet_alone_is_recognised),
         cmocka_unit_test(single_files_give_the_same_pictures),
     };
-    return cmocka_run_group_tests(tests, make_root, remove_root);
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
