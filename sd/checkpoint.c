@@ -194,8 +194,6 @@ static const char *foreign_format(const char *path) {
         const char *magic, *what;
     } known[] = {{"\x89PNG", "a PNG picture"},
                  {"\xFF\xD8\xFF", "a JPEG picture"},
-                 {"PK\x03\x04", "a PyTorch checkpoint or ZIP archive"},
-                 {"\x80\x02", "a Python pickle"},
                  {"version ", "a Git LFS pointer to the real file"},
                  {"<!DOCTYPE", "a web page"},
                  {"<html", "a web page"}};
@@ -346,7 +344,9 @@ static char *name_of(sd_arena *arena, const char *path) {
         copy[--n] = 0;
     char *slash = strrchr(copy, '/'), *name = slash && slash[1] ? slash + 1 : copy;
     char *dot = strrchr(name, '.');
-    if (dot && dot != name && (!strcmp(dot, ".safetensors") || !strcmp(dot, ".sft") || !strcmp(dot, ".gguf")))
+    if (dot && dot != name &&
+        (!strcmp(dot, ".safetensors") || !strcmp(dot, ".sft") || !strcmp(dot, ".gguf") ||
+         !strcmp(dot, ".ckpt")))
         *dot = 0;
     return name;
 }

@@ -2,6 +2,7 @@
 
 #include "sd/io/file.h"
 #include "sd/io/gguf.h"
+#include "sd/io/pickle.h"
 #include "sd/io/safetensors.h"
 
 #include <stdlib.h>
@@ -16,7 +17,7 @@ struct format {
     size_t (*count)(const void *file);
     const sd_file_tensor *(*at)(const void *file, size_t index);
     const sd_file_tensor *(*find)(const void *file, const char *name);
-    size_t (*metadata_count)(const void *file); /* NULL: the format has no metadata */
+    size_t (*metadata_count)(const void *file);
     const sd_file_metadata *(*metadata_at)(const void *file, size_t index);
 };
 
@@ -26,7 +27,7 @@ struct sd_tensor_file {
 };
 
 /* The functions of sd_PREFIX as functions of void pointers. */
-#define FORMAT(prefix)                                                                                       \
+#define FORMAT(prefix, metadata_count_function)                                                              \
     static void prefix##_close(void **file) {                                                                \
         sd_##prefix *own = *file;                                                                            \
         sd_##prefix##_close(&own);                                                                           \
@@ -40,6 +41,12 @@ struct sd_tensor_file {
     }                                                                                                        \
     static const sd_file_tensor *prefix##_find(const void *file, const char *name) {                         \
         return sd_##prefix##_find(file, name);                                                               \
+    }                                                                                                        \
+    static size_t prefix##_metadata_count(const void *file) {                                                \
+        return metadata_count_function(file);                                                                \
+    }                                                                                                        \
+    static const sd_file_metadata *prefix##_metadata_at(const void *file, size_t index) {                    \
+        return sd_##prefix##_metadata_at(file, index);                                                       \
     }
 
 #define OPEN(prefix, function)                                                                               \
@@ -50,22 +57,15 @@ struct sd_tensor_file {
         return status;                                                                                       \
     }
 
-#define METADATA(prefix, count_function)                                                                     \
-    static size_t prefix##_metadata_count(const void *file) {                                                \
-        return count_function(file);                                                                         \
-    }                                                                                                        \
-    static const sd_file_metadata *prefix##_metadata_at(const void *file, size_t index) {                    \
-        return sd_##prefix##_metadata_at(file, index);                                                       \
-    }
-
-FORMAT(gguf)
+FORMAT(gguf, sd_gguf_value_count)
 OPEN(gguf, sd_gguf_open)
-METADATA(gguf, sd_gguf_value_count)
 
-FORMAT(safetensors)
+FORMAT(pickle, sd_pickle_metadata_count)
+OPEN(pickle, sd_pickle_open)
+
+FORMAT(safetensors, sd_safetensors_metadata_count)
 OPEN(safetensors, sd_safetensors_open)
 OPEN(safetensors, sd_safetensors_open_index)
-METADATA(safetensors, sd_safetensors_metadata_count)
 
 static bool is_gguf(const uint8_t *bytes, size_t size) {
     return size >= 4 && !memcmp(bytes, "GGUF", 4);
@@ -80,20 +80,25 @@ static bool is_index(const uint8_t *bytes, size_t size) {
     return at < size && bytes[at] == '{' && !memchr(bytes, 0, size < 8 ? size : 8);
 }
 
+static bool is_pickle(const uint8_t *bytes, size_t size) {
+    return sd_pickle_detect(bytes, size);
+}
+
 static bool is_anything(const uint8_t *bytes, size_t size) {
     (void)bytes;
     (void)size;
     return true;
 }
 
-#define NAMED(prefix) prefix##_close, prefix##_count, prefix##_at, prefix##_find
-#define DESCRIBED(prefix) prefix##_metadata_count, prefix##_metadata_at
+#define FUNCTIONS(prefix)                                                                                    \
+    prefix##_close, prefix##_count, prefix##_at, prefix##_find, prefix##_metadata_count, prefix##_metadata_at
 
 /* The first that matches. */
 static const struct format formats[] = {
-    {"GGUF", is_gguf, sd_gguf_open_any, NAMED(gguf), DESCRIBED(gguf)},
-    {"safetensors", is_index, sd_safetensors_open_index_any, NAMED(safetensors), DESCRIBED(safetensors)},
-    {"safetensors", is_anything, sd_safetensors_open_any, NAMED(safetensors), DESCRIBED(safetensors)},
+    {"GGUF", is_gguf, sd_gguf_open_any, FUNCTIONS(gguf)},
+    {"PyTorch", is_pickle, sd_pickle_open_any, FUNCTIONS(pickle)},
+    {"safetensors", is_index, sd_safetensors_open_index_any, FUNCTIONS(safetensors)},
+    {"safetensors", is_anything, sd_safetensors_open_any, FUNCTIONS(safetensors)},
 };
 
 sd_status sd_tensor_file_open(const char *path, sd_tensor_file **out, sd_error *err) {
@@ -143,11 +148,11 @@ const sd_file_tensor *sd_tensor_file_find(const sd_tensor_file *file, const char
 }
 
 size_t sd_tensor_file_metadata_count(const sd_tensor_file *file) {
-    return file->format->metadata_count ? file->format->metadata_count(file->file) : 0;
+    return file->format->metadata_count(file->file);
 }
 
 const sd_file_metadata *sd_tensor_file_metadata_at(const sd_tensor_file *file, size_t index) {
-    return file->format->metadata_count ? file->format->metadata_at(file->file, index) : NULL;
+    return file->format->metadata_at(file->file, index);
 }
 
 const char *sd_tensor_file_metadata(const sd_tensor_file *file, const char *key) {

@@ -67,6 +67,21 @@ static void the_content_decides(void **state) {
     check(in_folder("i"), "safetensors", "S");
 }
 
+static void files_of_torch_save_look_the_same(void **state) {
+    static const char name[] = "model.diffusion_model.out.2.weight";
+    sd_tensor_file *file;
+    sd_error err;
+    (void)state;
+    if (sd_tensor_file_open(SDVK_SOURCE_DIR "/tests/golden/pickles/lightning.ckpt", &file, &err))
+        fail_msg("%s", err.message);
+    assert_string_equal(sd_tensor_file_format(file), "PyTorch");
+    assert_int_equal(sd_tensor_file_find(file, name)->bytes, 4 * 8 * 3 * 3 * 2);
+    assert_non_null(sd_tensor_file_at(file, sd_tensor_file_count(file) - 1));
+    assert_null(sd_tensor_file_at(file, sd_tensor_file_count(file)));
+    assert_string_equal(sd_tensor_file_metadata(file, "epoch"), "13");
+    sd_tensor_file_close(&file);
+}
+
 /* The length of a safetensors header may look like the brace of a JSON text. */
 static void a_length_is_no_brace(void **state) {
     char name[64] = {0};
@@ -105,6 +120,7 @@ static void errors_are_the_formats_own(void **state) {
         {"GGUF\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 24, SD_E_UNSUPPORTED,
          "expected GGUF version 2 or 3, found 1"},
         {"GGUF", 4, SD_E_FORMAT, "expected a GGUF file, found only 4 bytes"},
+        {"PK\3\4", 4, SD_E_FORMAT, "the zip archive has no end: the file is cut short or damaged"},
         {"{}", 2, SD_E_FORMAT, "weight_map is missing"},
         {"{\"a\": {}}", 9, SD_E_FORMAT, "weight_map is missing"},
         {"\2\0\0\0\0\0\0\0{}x", 11, SD_E_FORMAT,
@@ -133,6 +149,7 @@ static void errors_are_the_formats_own(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_content_decides),
+        cmocka_unit_test(files_of_torch_save_look_the_same),
         cmocka_unit_test(a_length_is_no_brace),
         cmocka_unit_test(errors_are_the_formats_own),
     };
