@@ -1,6 +1,7 @@
 #include "sd/checkpoint.h"
 
 #include "clip/text_model.h"
+#include "sd/base/quant.h"
 #include "unet/names.h"
 
 #include <errno.h>
@@ -9,29 +10,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static bool raw_dtype(sd_file_dtype in, sd_dtype *out) {
-    static const struct {
-        sd_file_dtype file;
-        sd_dtype ours;
-    } pairs[] = {{SD_FILE_F32, SD_F32},         {SD_FILE_F16, SD_F16},         {SD_FILE_BF16, SD_BF16},
-                 {SD_FILE_F64, SD_F64},         {SD_FILE_I64, SD_I64},         {SD_FILE_I32, SD_I32},
-                 {SD_FILE_F8_E4M3, SD_F8_E4M3}, {SD_FILE_F8_E5M2, SD_F8_E5M2}, {SD_FILE_I16, SD_I16},
-                 {SD_FILE_I8, SD_I8},           {SD_FILE_U8, SD_U8},           {SD_FILE_BOOL, SD_BOOL}};
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
-        if (pairs[i].file == in) {
-            *out = pairs[i].ours;
-            return true;
-        }
-    return false;
-}
-
 static bool find_named(struct sd_checkpoint_part *part, const char *name, struct sd_raw *out) {
     char full[256];
     int n = snprintf(full, sizeof full, "%s%s", part->prefix, name);
-    const sd_file_tensor *t = n > 0 && (size_t)n < sizeof full ? sd_safetensors_find(part->file, full) : NULL;
+    const sd_file_tensor *t = n > 0 && (size_t)n < sizeof full ? sd_tensor_file_find(part->file, full) : NULL;
     *out = (struct sd_raw){0};
-    if (!t || !raw_dtype(t->dtype, &out->dtype))
+    if (!t || sd_file_dtype_base(t->dtype) == SD_DTYPES)
         return false;
+    out->dtype = sd_file_dtype_base(t->dtype);
     out->rank = t->rank;
     memcpy(out->shape, t->shape, sizeof out->shape);
     out->data = t->data;
@@ -39,7 +25,22 @@ static bool find_named(struct sd_checkpoint_part *part, const char *name, struct
     return true;
 }
 
-/* OpenCLIP stacks query, key and value as row blocks of one tensor. */
+/* Makes the raw tensor a copy as f32, for what has to be turned, which quantised blocks cannot. */
+static bool expand(sd_checkpoint *c, struct sd_raw *raw) {
+    sd_dtype_block block = sd_dtype_block_of(raw->dtype);
+    uint64_t values = raw->bytes / block.bytes * block.values;
+    float *copy = sd_arena_array(&c->arena, values, sizeof *copy);
+    if (!copy)
+        return false;
+    sd_dequantise(raw->dtype, raw->data, 0, values, copy);
+    raw->dtype = SD_F32;
+    raw->data = copy;
+    raw->bytes = values * sizeof *copy;
+    return true;
+}
+
+/* OpenCLIP stacks query, key and value as row blocks of one tensor. The third of whole quantised blocks is
+ * whole blocks too, because their sizes are powers of two. */
 static bool take_third(struct sd_raw *raw, int part) {
     if (!raw->rank || raw->shape[0] % 3)
         return false;
@@ -51,9 +52,11 @@ static bool take_third(struct sd_raw *raw, int part) {
 
 /* OpenCLIP keeps its projection as [in,out]; the copy lives as long as the checkpoint. */
 static bool transpose(sd_checkpoint *c, struct sd_raw *raw) {
+    if (raw->rank != 2 || (sd_dtype_quantised(raw->dtype) && !expand(c, raw)))
+        return false;
     uint32_t size = sd_dtype_size(raw->dtype);
     uint64_t rows = raw->shape[0], columns = raw->shape[1];
-    char *copy = raw->rank == 2 ? sd_arena_alloc(&c->arena, raw->bytes) : NULL;
+    char *copy = sd_arena_alloc(&c->arena, raw->bytes);
     if (!copy)
         return false;
     for (uint64_t i = 0; i < rows; i++)
@@ -91,7 +94,11 @@ static bool find_diffusers(struct sd_checkpoint_part *part, const char *name, st
     if (part->part == SD_PART_UNET)
         return false;
     snprintf(other, sizeof other, "text_model.%s", name); /* transformers before 5 */
-    return find_named(part, other, out);
+    if (find_named(part, other, out))
+        return true;
+    /* stable-diffusion.cpp renames OpenCLIP's tensors, but leaves the projection [in,out]. */
+    return !strcmp(name, "text_projection.weight") && find_named(part, "text_projection", out) &&
+           transpose(part->checkpoint, out);
 }
 
 static bool find(void *user, const char *name, struct sd_raw *out) {
@@ -108,7 +115,7 @@ static bool find(void *user, const char *name, struct sd_raw *out) {
     }
 }
 
-static void set_part(sd_checkpoint *c, sd_part part, sd_safetensors *file, sd_spelling spelling,
+static void set_part(sd_checkpoint *c, sd_part part, sd_tensor_file *file, sd_spelling spelling,
                      const char *prefix, const char *label) {
     struct sd_checkpoint_part *p = &c->part[part];
     *p = (struct sd_checkpoint_part){.checkpoint = c,
@@ -122,12 +129,12 @@ static void set_part(sd_checkpoint *c, sd_part part, sd_safetensors *file, sd_sp
     p->source = (struct sd_weight_source){.label = p->label ? p->label : "model", .user = p, .find = find};
 }
 
-static bool has(const sd_safetensors *file, const char *name) {
-    return sd_safetensors_find(file, name) != NULL;
+static bool has(const sd_tensor_file *file, const char *name) {
+    return sd_tensor_file_find(file, name) != NULL;
 }
 
 /* Families that are not Stable Diffusion 1, 2 or XL, by a tensor that only they have. */
-static const char *foreign_family(const sd_safetensors *file) {
+static const char *foreign_family(const sd_tensor_file *file) {
     static const struct {
         const char *tensor, *family;
     } known[] = {
@@ -145,28 +152,35 @@ static const char *foreign_family(const sd_safetensors *file) {
     return NULL;
 }
 
-static sd_status not_a_model(const sd_checkpoint *c, const sd_safetensors *file, sd_error *err) {
+static sd_status not_a_model(const sd_checkpoint *c, const sd_tensor_file *file, sd_error *err) {
     const char *family = foreign_family(file);
     if (family)
         return sd_fail(err, SD_E_UNSUPPORTED, "%s: this is a %s model; supported are SD 1, SD 2 and SDXL",
                        c->path, family);
-    size_t count = sd_safetensors_count(file);
+    size_t count = sd_tensor_file_count(file);
     if (!count)
         return sd_fail(err, SD_E_UNSUPPORTED, "%s: expected a Stable Diffusion model, found no tensors",
                        c->path);
     for (size_t i = 0; i < count; i++) {
-        const char *name = sd_safetensors_at(file, i)->name;
+        const char *name = sd_tensor_file_at(file, i)->name;
         if (strstr(name, "lora_down") || strstr(name, "lora_A") || strstr(name, "lora.down"))
             return sd_fail(err, SD_E_UNSUPPORTED,
                            "%s: this is a LoRA, not a model; it needs a base model beside it", c->path);
     }
+    const char *architecture = sd_tensor_file_metadata(file, "general.architecture");
+    if (architecture)
+        return sd_fail(
+            err, SD_E_UNSUPPORTED,
+            "%s: not a Stable Diffusion model: its general.architecture is %.60s; supported are SD 1, SD 2 "
+            "and SDXL",
+            c->path, architecture);
     char more[48] = "";
     if (count > 1)
         snprintf(more, sizeof more, " and %zu more", count - 1);
     return sd_fail(err, SD_E_UNSUPPORTED,
                    "%s: not a Stable Diffusion model: expected tensors named model.diffusion_model..., found "
                    "%.200s%s",
-                   c->path, sd_safetensors_at(file, 0)->name, more);
+                   c->path, sd_tensor_file_at(file, 0)->name, more);
 }
 
 static bool is_file(const char *path) {
@@ -180,9 +194,6 @@ static const char *foreign_format(const char *path) {
         const char *magic, *what;
     } known[] = {{"\x89PNG", "a PNG picture"},
                  {"\xFF\xD8\xFF", "a JPEG picture"},
-                 {"PK\x03\x04", "a PyTorch checkpoint or ZIP archive"},
-                 {"\x80\x02", "a Python pickle"},
-                 {"GGUF", "a GGUF file"},
                  {"version ", "a Git LFS pointer to the real file"},
                  {"<!DOCTYPE", "a web page"},
                  {"<html", "a web page"}};
@@ -205,6 +216,7 @@ static sd_status open_single(sd_checkpoint *c, sd_error *err) {
     } places[] = {
         {SD_PART_UNET, "model.diffusion_model.input_blocks.0.0.weight", "model.diffusion_model.",
          SD_SPELLING_LDM},
+        {SD_PART_UNET, "input_blocks.0.0.weight", "", SD_SPELLING_LDM}, /* ComfyUI-GGUF: the UNet alone */
         {SD_PART_VAE, "first_stage_model.decoder.conv_in.weight", "first_stage_model.", SD_SPELLING_LDM},
         {SD_PART_TEXT, "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight",
          "cond_stage_model.transformer.text_model.", SD_SPELLING_DIFFUSERS},
@@ -214,12 +226,15 @@ static sd_status open_single(sd_checkpoint *c, sd_error *err) {
          SD_SPELLING_OPENCLIP},
         {SD_PART_TEXT, "conditioner.embedders.0.transformer.text_model.embeddings.token_embedding.weight",
          "conditioner.embedders.0.transformer.text_model.", SD_SPELLING_DIFFUSERS},
+        {SD_PART_TEXT_2, "cond_stage_model.1.transformer.text_model.embeddings.token_embedding.weight",
+         "cond_stage_model.1.transformer.text_model.",
+         SD_SPELLING_DIFFUSERS}, /* stable-diffusion.cpp's SDXL */
         {SD_PART_TEXT_2, "conditioner.embedders.1.model.token_embedding.weight",
          "conditioner.embedders.1.model.", SD_SPELLING_OPENCLIP},
         {SD_PART_TEXT_2, "conditioner.embedders.0.model.token_embedding.weight",
          "conditioner.embedders.0.model.", SD_SPELLING_OPENCLIP},
     };
-    sd_status status = sd_safetensors_open(c->path, &c->files[0], err);
+    sd_status status = sd_tensor_file_open(c->path, &c->files[0], err);
     const char *foreign = status == SD_E_FORMAT ? foreign_format(c->path) : NULL;
     if (foreign)
         return sd_fail(err, SD_E_FORMAT, "%s: expected a safetensors file, found %s", c->path, foreign);
@@ -269,9 +284,8 @@ static sd_status open_weights(sd_checkpoint *c, sd_part part, const char *sub, c
             return sd_fail(err, SD_E_MEMORY, "out of memory");
         if (!is_file(path))
             continue;
-        sd_safetensors *opened = NULL;
-        sd_status status = strstr(file, ".json") ? sd_safetensors_open_index(path, &opened, err)
-                                                 : sd_safetensors_open(path, &opened, err);
+        sd_tensor_file *opened = NULL;
+        sd_status status = sd_tensor_file_open(path, &opened, err);
         if (status)
             return status;
         c->files[c->file_count++] = opened;
@@ -330,7 +344,9 @@ static char *name_of(sd_arena *arena, const char *path) {
         copy[--n] = 0;
     char *slash = strrchr(copy, '/'), *name = slash && slash[1] ? slash + 1 : copy;
     char *dot = strrchr(name, '.');
-    if (dot && dot != name && (!strcmp(dot, ".safetensors") || !strcmp(dot, ".sft")))
+    if (dot && dot != name &&
+        (!strcmp(dot, ".safetensors") || !strcmp(dot, ".sft") || !strcmp(dot, ".gguf") ||
+         !strcmp(dot, ".ckpt")))
         *dot = 0;
     return name;
 }
@@ -365,7 +381,7 @@ void sd_checkpoint_close(sd_checkpoint **checkpoint) {
     if (!c)
         return;
     for (uint32_t i = 0; i < c->file_count; i++)
-        sd_safetensors_close(&c->files[i]);
+        sd_tensor_file_close(&c->files[i]);
     for (int i = 0; i < 2; i++) {
         sd_bytes_clear(&c->vocabulary[i]);
         sd_bytes_clear(&c->merges[i]);

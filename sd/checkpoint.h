@@ -5,7 +5,7 @@
 
 #include "sd/base/arena.h"
 #include "sd/io/file.h"
-#include "sd/io/safetensors.h"
+#include "sd/io/tensor_file.h"
 #include "sd/nn/weight.h"
 #include "unet/config.h"
 #include "vae/config.h"
@@ -28,7 +28,7 @@ struct sd_checkpoint_part {
     sd_part part;
     sd_spelling spelling;
     const char *prefix;   /* in the file */
-    sd_safetensors *file; /* owned by the checkpoint */
+    sd_tensor_file *file; /* owned by the checkpoint */
     char *label;          /* path, for messages */
     char *config;         /* text of config.json, NULL in single files */
     char *config_path;    /* for messages, NULL in single files */
@@ -39,7 +39,7 @@ struct sd_checkpoint {
     char *path, *name; /* name: last part of the path, without extension */
     bool folder;
     struct sd_checkpoint_part part[SD_PARTS];
-    sd_safetensors *files[SD_PARTS];
+    sd_tensor_file *files[SD_PARTS];
     uint32_t file_count;
     char *scheduler;                   /* text of scheduler_config.json or NULL */
     sd_bytes vocabulary[2], merges[2]; /* tokenizer and tokenizer_2 of a folder */

@@ -58,21 +58,21 @@ static sd_status describe_picture(cJSON *json, const char *path, sd_error *err) 
     return SD_OK;
 }
 
-static void add_metadata(cJSON *json, const sd_safetensors *file) {
+static void add_metadata(cJSON *json, const sd_tensor_file *file) {
     cJSON *metadata = cJSON_AddObjectToObject(json, "metadata");
-    for (size_t i = 0; i < sd_safetensors_metadata_count(file); i++) {
-        const sd_file_metadata *m = sd_safetensors_metadata_at(file, i);
+    for (size_t i = 0; i < sd_tensor_file_metadata_count(file); i++) {
+        const sd_file_metadata *m = sd_tensor_file_metadata_at(file, i);
         cJSON_AddStringToObject(metadata, m->key, m->value);
     }
 }
 
 /* Tensors by element type: {"F16": {"tensors": 686, "bytes": 1719123}}. */
-static void add_types(cJSON *json, sd_safetensors *const *files, size_t count) {
+static void add_types(cJSON *json, sd_tensor_file *const *files, size_t count) {
     cJSON *types = cJSON_AddObjectToObject(json, "types");
     double tensors[SD_FILE_DTYPES] = {0}, bytes[SD_FILE_DTYPES] = {0};
     for (size_t f = 0; f < count; f++)
-        for (size_t i = 0; i < sd_safetensors_count(files[f]); i++) {
-            const sd_file_tensor *t = sd_safetensors_at(files[f], i);
+        for (size_t i = 0; i < sd_tensor_file_count(files[f]); i++) {
+            const sd_file_tensor *t = sd_tensor_file_at(files[f], i);
             tensors[t->dtype]++;
             bytes[t->dtype] += (double)t->bytes;
         }
@@ -131,10 +131,10 @@ static sd_status describe_model(cJSON *json, const char *path, sd_error *err) {
     return status;
 }
 
-static bool is_lora(const sd_safetensors *file, size_t *modules) {
+static bool is_lora(const sd_tensor_file *file, size_t *modules) {
     *modules = 0;
-    for (size_t i = 0; i < sd_safetensors_count(file); i++) {
-        const char *name = sd_safetensors_at(file, i)->name;
+    for (size_t i = 0; i < sd_tensor_file_count(file); i++) {
+        const char *name = sd_tensor_file_at(file, i)->name;
         *modules +=
             strstr(name, "lora_down.weight") || strstr(name, "lora_A") || strstr(name, "lora.down.weight");
     }
@@ -143,9 +143,9 @@ static bool is_lora(const sd_safetensors *file, size_t *modules) {
 
 /* A LoRA cannot be opened as a model, but it can be described. */
 static sd_status describe_lora(cJSON *json, const char *path, bool *lora, sd_error *err) {
-    sd_safetensors *file = NULL;
+    sd_tensor_file *file = NULL;
     size_t modules;
-    sd_status status = sd_safetensors_open(path, &file, err);
+    sd_status status = sd_tensor_file_open(path, &file, err);
     *lora = !status && is_lora(file, &modules);
     if (*lora) {
         cJSON_AddStringToObject(json, "kind", "LoRA");
@@ -154,7 +154,7 @@ static sd_status describe_lora(cJSON *json, const char *path, bool *lora, sd_err
         add_metadata(json, file);
         status = add_hashes(json, path, err);
     }
-    sd_safetensors_close(&file);
+    sd_tensor_file_close(&file);
     return status;
 }
 

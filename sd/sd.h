@@ -87,8 +87,8 @@ typedef struct sd_lora_use {
     const char *blocks; /* factors of the UNet's blocks as A1111 users write them, "1,0,0,..."; NULL: all 1 */
 } sd_lora_use;
 
-/* Opens a single safetensors file (LDM names) or a diffusers folder. The file stays mapped until the model
- * closes. */
+/* Opens a single safetensors or GGUF file (LDM names) or a diffusers folder. The file stays mapped until the
+ * model closes. */
 sd_status sd_model_open(sd_model **out, sd_context *context, const char *path,
                         const sd_model_options *options, sd_error *err);
 void sd_model_close(sd_model **model);

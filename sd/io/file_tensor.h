@@ -59,6 +59,11 @@ typedef struct sd_file_tensor {
     uint64_t bytes;
 } sd_file_tensor;
 
+/* What a file says about itself. */
+typedef struct sd_file_metadata {
+    const char *key, *value; /* UTF-8 */
+} sd_file_metadata;
+
 /* "F16" and so on; "?" outside the enumeration. */
 const char *sd_file_dtype_name(sd_file_dtype dtype);
 /* SD_FILE_DTYPES when no element type has this name. */

@@ -11,10 +11,6 @@
 /* One file, or several shards that look like one. Immutable: usable from any thread until closed. */
 typedef struct sd_safetensors sd_safetensors;
 
-typedef struct sd_file_metadata {
-    const char *key, *value; /* UTF-8 */
-} sd_file_metadata;
-
 /* Opens one file and checks all of its header: length at most 100 MB, strict JSON, unique names, known
  * element types, rank at most 8, shape times element size equal to the data range, ranges contiguous from 0
  * and covering the data. Every pointer that the getters return lives until sd_safetensors_close. */

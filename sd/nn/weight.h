@@ -66,7 +66,8 @@ sd_layer sd_bind_norm(sd_weights *w, uint32_t c, const char *name, ...) SD_PRINT
 /* [n,c] rows by full tensor name (no suffix added). */
 const sd_weight *sd_bind_table(sd_weights *w, uint32_t n, uint32_t c, const char *name, ...) SD_PRINTF(4, 5);
 
-/* A tensor as it lies in a file: row-major, in PyTorch's axis order. */
+/* A tensor as it lies in a file: row-major, in PyTorch's axis order. Blocks of quantised values follow that
+ * order without regard to the ends of rows. */
 struct sd_raw {
     sd_dtype dtype;
     uint32_t rank;

@@ -216,9 +216,8 @@ def file_rows(t):
     t.model("picture.safetensors", png(64, 64), ": expected a safetensors file, found a PNG picture")
     t.model("lfs.safetensors", b"version 1 of git-lfs\noid sha256:00\nsize 9\n",
             ": expected a safetensors file, found a Git LFS pointer to the real file")
-    t.model("model.gguf", b"GGUF" + bytes(100), ": expected a safetensors file, found a GGUF file")
-    t.model("model.ckpt", b"PK\x03\x04" + bytes(100),
-            ": expected a safetensors file, found a PyTorch checkpoint or ZIP archive")
+    t.model("model.gguf", b"GGUF" + bytes(100), ": expected GGUF version 2 or 3, found 0")
+    t.model("model.ckpt", b"PK\x03\x04" + bytes(100), ": the zip archive has no end: the file is cut short or damaged")
     t.model("cut_header.safetensors", single[:1000], ": header of 126792 bytes is cut short, 992 bytes follow")
     t.model("cut.safetensors", single[:-1000],
             ": header: tensor 'model.diffusion_model.time_embed.2.weight': its data end at byte 1195374, the file "

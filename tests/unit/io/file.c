@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "sd/io/file.h"
+#include "tests/unit/folder.h"
 
 #include <dirent.h>
 #include <signal.h>
@@ -15,30 +16,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static char folder[64];
-
-static int make_folder(void **state) {
-    (void)state;
-    strcpy(folder, "/tmp/sdvk-test-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
-}
-
-/* A path in the test's folder; overwritten by the 4th next call. */
-static const char *in_folder(const char *name) {
-    static char paths[4][512];
-    static unsigned at;
-    char *path = paths[at++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-    return path;
-}
 
 static int count_entries(void) {
     int count = 0;

@@ -8,6 +8,7 @@
 #include "sd/base/str.h"
 #include "sd/io/file.h"
 #include "sd/io/safetensors.h"
+#include "tests/unit/folder.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,32 +16,6 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-static char folder[64];
-
-static int make_folder(void **state) {
-    (void)state;
-    strcpy(folder, "/tmp/sdvk-test-XXXXXX");
-    if (!mkdtemp(folder))
-        return -1;
-    return chmod(folder, 0755);
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
-}
-
-/* A path in the test's folder; overwritten by the 8th next call. */
-static const char *in_folder(const char *name) {
-    static char paths[8][128];
-    static unsigned at;
-    char *path = paths[at++ % 8];
-    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-    return path;
-}
 
 static void write_text(const char *path, const char *text) {
     sd_error err;

@@ -2,9 +2,11 @@
  * buffer (256 MiB). All of them share the same values, which saves memory. */
 #include "tests/unit/nn/device_words.h"
 
+#include "sd/base/quant.h"
 #include "tests/ref/pack_weight.h"
 #include "tests/unit/nn/checkpoint.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Rows of an odd length, none of whose multiples is 64 MiB, and a little more of them than fit. */
@@ -58,26 +60,69 @@ static void tensors_come_in_pieces(void **state) {
     free(values);
 }
 
-/* A piece holds whole rows, so one row may not be larger than a piece. */
-static void rows_beyond_a_piece_are_refused(void **state) {
-    static const float data[1];
-    const uint32_t width = (64 << 20) / 4 + 1;
-    struct stored list[] = {{"table", {SD_F32, 2, {1, width}, data, (uint64_t)width * 4}}, {NULL, {0}}};
-    const struct sd_weight_source source = {.label = "model.safetensors", .user = list, .find = find_stored};
+/* Quantised tensors are as large as their f32 values; here the second piece begins inside of a block. */
+static void quantised_tensors_come_in_pieces(void **state) {
+    enum { more_rows = 1376, blocks = more_rows * columns / 32 };
+    _Static_assert((uint64_t)more_rows * columns % 32 == 0, "whole blocks");
+    _Static_assert((64 << 20) / (columns * 4) * columns % 32 != 0, "a piece ends inside of a block");
+    const uint64_t count = (uint64_t)more_rows * columns;
+    uint8_t *stored = calloc(blocks, 34);
+    float *values = malloc(count * sizeof *values);
+    assert_non_null(stored);
+    assert_non_null(values);
+    for (uint32_t i = 0; i < blocks; i++) {
+        stored[34 * (size_t)i] = (uint8_t)i; /* the scale: another one in every block */
+        stored[34 * (size_t)i + 1] = (uint8_t)(0x30 + i / 256 % 8);
+        for (uint32_t k = 0; k < 32; k++)
+            stored[34 * (size_t)i + 2 + k] = (uint8_t)(k * 7 + i);
+    }
+    sd_dequantise(SD_Q8_0, stored, 0, count, values);
+    struct stored list[] = {{"table", {SD_Q8_0, 2, {more_rows, columns}, stored, (uint64_t)blocks * 34}},
+                            {NULL, {0}}};
+    const struct sd_raw plain = {SD_F32, 2, {more_rows, columns}, values, count * sizeof *values};
+    const struct sd_weight_source source = {.label = "test", .user = list, .find = find_stored};
     sd_weights *w;
     sd_error err;
     assert_int_equal(sd_weights_create(&w, &err), SD_OK);
-    const sd_weight *table = sd_bind_table(w, 1, width, "table");
-    assert_int_equal(sd_weights_load(w, *state, &source, SD_WEIGHTS_LOSSLESS, &err), SD_E_UNSUPPORTED);
-    assert_string_equal(err.message,
-                        "model.safetensors: tensor table: expected rows of at most 67108864 bytes, found "
-                        "67108868");
-    assert_int_equal(table->address, 0);
+    const sd_weight *table = sd_bind_table(w, more_rows, columns, "table");
+    if (sd_weights_load(w, *state, &source, SD_WEIGHTS_LOSSLESS, &err))
+        fail_msg("%s", err.message);
+    assert_int_equal(table->dtype, SD_F32);
+    uint32_t *words = device_words(*state, table);
+    ref_check_weight(sd_vk_info(*state), table, &plain, words);
+    free(words);
     sd_weights_destroy(*state, &w);
+    free(values);
+    free(stored);
+}
+
+static void refused(sd_vk *vk, const struct sd_raw *raw, const char *found) {
+    struct stored list[] = {{"table", *raw}, {NULL, {0}}};
+    const struct sd_weight_source source = {.label = "model.safetensors", .user = list, .find = find_stored};
+    sd_weights *w;
+    sd_error err;
+    char expected[128];
+    assert_int_equal(sd_weights_create(&w, &err), SD_OK);
+    const sd_weight *table = sd_bind_table(w, 1, (uint32_t)raw->shape[1], "table");
+    assert_int_equal(sd_weights_load(w, vk, &source, SD_WEIGHTS_LOSSLESS, &err), SD_E_UNSUPPORTED);
+    snprintf(expected, sizeof expected,
+             "model.safetensors: tensor table: expected rows of at most 67108864 bytes, found %s", found);
+    assert_string_equal(err.message, expected);
+    assert_int_equal(table->address, 0);
+    sd_weights_destroy(vk, &w);
+}
+
+/* A piece holds whole rows, so one row may not be larger than a piece; quantised ones count as f32. */
+static void rows_beyond_a_piece_are_refused(void **state) {
+    static const float data[1];
+    const uint32_t width = (64 << 20) / 4 + 1, blocks = (64 << 20) / 4 / 32 + 1;
+    refused(*state, &(struct sd_raw){SD_F32, 2, {1, width}, data, (uint64_t)width * 4}, "67108868");
+    refused(*state, &(struct sd_raw){SD_Q8_0, 2, {1, 32 * blocks}, data, (uint64_t)blocks * 34}, "67108992");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(tensors_come_in_pieces),
+                                       cmocka_unit_test(quantised_tensors_come_in_pieces),
                                        cmocka_unit_test(rows_beyond_a_piece_are_refused)};
     return cmocka_run_group_tests(tests, optest_open, optest_close);
 }

@@ -13,6 +13,7 @@
 
 #include "clip/text_model.h"
 #include "sd/checkpoint.h"
+#include "sd/io/safetensors.h"
 #include "unet/weights.h"
 #include "vae/vae.h"
 
@@ -99,7 +100,7 @@ static void compare_part(const char *family, sd_checkpoint *folder, sd_checkpoin
     for (size_t i = 0; i < sd_weights_count(w); i++)
         for (uint32_t j = 0; j < sd_weights_at(w, i)->parts; j++, names++)
             same_tensor(family, sd_weights_at(w, i)->names[j], &folder->part[part], &single->part[part]);
-    assert_int_equal(names, sd_safetensors_count(folder->part[part].file));
+    assert_int_equal(names, sd_tensor_file_count(folder->part[part].file));
     sd_unet_destroy(&unet);
     sd_weights_destroy(NULL, &w);
 }
