@@ -209,11 +209,13 @@ static int print_plan(sd_model *model, const struct request *r) {
         if (r->json)
             printf("%s{\"name\":\"%s\",\"parameters\":%llu,\"weight_bytes\":%llu,\"activation_bytes\":%llu,"
                    "\"flop\":%llu,"
-                   "\"once_flop\":%llu,\"bytes\":%llu,\"nodes\":%u,\"barriers\":%u}",
+                   "\"once_flop\":%llu,\"bytes\":%llu,\"nodes\":%u,\"barriers\":%u,\"strips\":%u,"
+                   "\"host_bytes\":%llu}",
                    i ? "," : "", n->name, (unsigned long long)n->parameters,
                    (unsigned long long)n->weight_bytes, (unsigned long long)n->activation_bytes,
                    (unsigned long long)n->flop, (unsigned long long)n->once_flop,
-                   (unsigned long long)n->bytes, n->nodes, n->barriers);
+                   (unsigned long long)n->bytes, n->nodes, n->barriers, n->strips,
+                   (unsigned long long)n->host_bytes);
         else
             printf("%-8s %12.1f %12.1f %14.2f %12.3f %10u %9u\n", n->name,
                    (double)n->weight_bytes / (1 << 20), (double)n->activation_bytes / (1 << 20),
@@ -221,8 +223,14 @@ static int print_plan(sd_model *model, const struct request *r) {
     }
     if (r->json)
         printf("],\"peak_bytes\":%llu}\n", (unsigned long long)plan.peak_bytes);
-    else
+    else {
+        for (uint32_t i = 0; i < plan.count; i++)
+            if (plan.network[i].strips > 1)
+                printf("the %s works in up to %u strips and keeps %.1f MiB in the host's memory\n",
+                       plan.network[i].name, plan.network[i].strips,
+                       (double)plan.network[i].host_bytes / (1 << 20));
         printf("peak device memory: %.1f MiB\n", (double)plan.peak_bytes / (1 << 20));
+    }
     return EXIT_OK;
 }
 

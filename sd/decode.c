@@ -1,29 +1,98 @@
 #include "sd/latent.h"
 
+#include "sd/vk/buffer.h"
+
 #include <stdlib.h>
 
-struct decoder {
-    struct sd_stage stage;
+/* One half of the autoencoder, recorded for one picture. */
+struct half {
+    sd_graph *graph;
     sd_tensor *in, *out;
+    const char *name; /* for messages */
 };
 
-static void record(sd_model *model, uint32_t height, uint32_t width, struct decoder *d) {
+static sd_status record_decoder(sd_model *model, const sd_params *p, sd_dtype act, struct half *h,
+                                sd_error *err) {
     const struct sd_vae_config *config = &model->files->vae;
-    d->in = sd_graph_input(d->stage.graph, "latent", SD_RATE_STEP, SD_F32, 1, height, width,
+    uint32_t factor = 1u << (config->levels - 1);
+    *h = (struct half){.name = "the VAE decoder"};
+    sd_status status = sd_graph_create(&h->graph, sd_vk_info(model->context->vk), act, err);
+    if (status)
+        return status;
+    h->in = sd_graph_input(h->graph, "latent", SD_RATE_STEP, SD_F32, 1, p->height / factor, p->width / factor,
                            config->latent_channels);
-    d->out = sd_vae_decode(d->stage.graph, config, &model->decoder, d->in);
-    sd_graph_output(d->stage.graph, d->out, "picture");
+    h->out = sd_graph_output(h->graph, sd_vae_decode(h->graph, config, &model->decoder, h->in), "picture");
+    return sd_graph_status(h->graph, err);
 }
 
-sd_status sd_decode_plan(sd_model *model, uint32_t height, uint32_t width, struct sd_stage *stage,
-                         sd_error *err) {
-    struct decoder d;
-    sd_status status = sd_stage_begin(&d.stage, sd_vk_info(model->context->vk), model->act, err);
-    if (!status) {
-        record(model, height, width, &d);
-        status = sd_stage_finish(&d.stage, NULL, NULL, err);
+/* f32 always: the encoder runs once a picture, and its largest activations are at full resolution. */
+static sd_status record_encoder(sd_model *model, const sd_params *p, struct half *h, sd_error *err) {
+    *h = (struct half){.name = "the VAE encoder"};
+    sd_status status = sd_graph_create(&h->graph, sd_vk_info(model->context->vk), SD_F32, err);
+    if (status)
+        return status;
+    h->in = sd_graph_input(h->graph, "picture", SD_RATE_STEP, SD_F32, 1, p->height, p->width, 3);
+    h->out = sd_graph_output(h->graph, sd_vae_encode(h->graph, &model->files->vae, &model->encoder, h->in),
+                             "moments");
+    return sd_graph_status(h->graph, err);
+}
+
+/* What the device has left and gives in one piece, or less where the request says so. */
+static struct sd_strips_limits limits_of(const sd_model *model, const sd_params *p) {
+    const struct sd_vk_info *info = sd_vk_info(model->context->vk);
+    uint64_t left = sd_vk_memory_left(model->context->vk), wanted = (uint64_t)p->vae_memory << 20;
+    uint64_t all = wanted && wanted < left ? wanted : left;
+    bool pieces = info->max_allocation && info->max_allocation < all;
+    return (struct sd_strips_limits){.device = pieces ? info->max_allocation : all,
+                                     .all = info->unified_memory ? all : UINT64_MAX};
+}
+
+/* Buffers of the host for the two ends, and who follows the run. */
+struct job {
+    struct sd_strips_io io[2];
+    struct sd_exec_options options;
+};
+
+static sd_status run_within(sd_model *model, const struct half *h, const struct sd_strips_limits *limits,
+                            const struct job *job, struct sd_strips_stats *stats, sd_error *err) {
+    sd_strips *strips;
+    sd_status status = sd_strips_create(&strips, h->graph, limits, err);
+    if (status)
+        return status;
+    *stats = *sd_strips_stats(strips);
+    if (stats->strips > 1)
+        sd_log(&model->context->log, SD_LOG_INFO, "%s works in up to %u strips within %.1f MiB", h->name,
+               stats->strips, (double)stats->device_bytes / (1 << 20));
+    status = sd_strips_run(strips, model->context->vk, job->io, 2, &job->options, err);
+    sd_strips_destroy(&strips);
+    return status;
+}
+
+/* Drivers may have less than they said: then with half as much, for as long as that changes anything. */
+static sd_status run(sd_model *model, const sd_params *p, const struct sd_watch *watch, const struct half *h,
+                     void *in, float *out, sd_error *err) {
+    const struct job job = {{{h->in, in}, {h->out, out}}, sd_watch_options(watch)};
+    struct sd_strips_limits limits = limits_of(model, p);
+    struct sd_strips_stats stats = {0};
+    uint64_t tried = UINT64_MAX;
+    sd_status status = run_within(model, h, &limits, &job, &stats, err);
+    while (status == SD_E_DEVICE_MEMORY && stats.device_bytes < tried) {
+        tried = stats.device_bytes;
+        limits.device = tried / 2;
+        status = run_within(model, h, &limits, &job, &stats, err);
     }
-    *stage = d.stage;
+    return status ? status : sd_check_finite(out, h->out->bytes / sizeof *out, h->name, err);
+}
+
+sd_status sd_decode_plan(sd_model *model, const sd_params *p, struct sd_strips_stats *out, sd_error *err) {
+    const struct sd_strips_limits limits = limits_of(model, p);
+    sd_strips *strips = NULL;
+    struct half h;
+    sd_status status = record_decoder(model, p, model->act, &h, err);
+    if (!status && !(status = sd_strips_create(&strips, h.graph, &limits, err)))
+        *out = *sd_strips_stats(strips);
+    sd_strips_destroy(&strips);
+    sd_graph_destroy(&h.graph);
     return status;
 }
 
@@ -33,77 +102,65 @@ static uint8_t to_byte(float value) {
     return scaled <= 0 ? 0 : scaled >= 255 ? 255 : (uint8_t)(scaled + 0.5f);
 }
 
-static sd_status run(sd_model *model, const float *latent, uint32_t height, uint32_t width, sd_dtype act,
-                     const struct sd_watch *watch, uint8_t *pixels, sd_error *err) {
-    const struct sd_vae_config *config = &model->files->vae;
-    uint32_t channels = config->latent_channels;
-    size_t area = (size_t)height * width, factor = (size_t)1 << (config->levels - 1);
-    size_t values = area * factor * factor * config->image_channels;
-    struct decoder d = {0};
-    float *in = malloc(area * channels * sizeof *in), *out = malloc(values * sizeof *out);
-    sd_status status = in && out ? SD_OK : sd_fail(err, SD_E_MEMORY, "out of memory");
+static sd_status decode(sd_model *model, const sd_params *p, const struct sd_watch *watch, sd_dtype act,
+                        float *latent, uint8_t *pixels, sd_error *err) {
+    size_t values = (size_t)p->width * p->height * model->files->vae.image_channels;
+    struct half h;
+    sd_status status = record_decoder(model, p, act, &h, err);
+    float *out = malloc(values * sizeof *out);
+    if (!status && !out)
+        status = sd_fail(err, SD_E_MEMORY, "out of memory");
     if (!status)
-        status = sd_stage_begin(&d.stage, sd_vk_info(model->context->vk), act, err);
-    if (!status) {
-        record(model, height, width, &d);
-        status = sd_stage_finish(&d.stage, model->context->vk, watch, err);
-    }
-    if (!status) {
-        for (size_t i = 0; i < area * channels; i++)
-            in[i] = latent[i] / config->scaling_factor + config->shift_factor;
-        if (!(status = sd_stage_write(&d.stage, d.in, in, err)) &&
-            !(status = sd_exec_run(d.stage.exec, SD_RATE_STEP, err)) &&
-            !(status = sd_stage_read(&d.stage, d.out, out, "the VAE decoder", err)))
-            for (size_t i = 0; i < values; i++)
-                pixels[i] = to_byte(out[i]);
-    }
-    sd_stage_end(&d.stage);
-    free(in);
+        status = run(model, p, watch, &h, latent, out, err);
+    for (size_t i = 0; i < values && !status; i++)
+        pixels[i] = to_byte(out[i]);
+    sd_graph_destroy(&h.graph);
     free(out);
     return status;
 }
 
-sd_status sd_decode(sd_model *model, const float *latent, uint32_t height, uint32_t width,
-                    const struct sd_watch *watch, uint8_t *pixels, sd_error *err) {
-    sd_status status = run(model, latent, height, width, model->act, watch, pixels, err);
+sd_status sd_decode(sd_model *model, const sd_params *p, const struct sd_watch *watch, const float *latent,
+                    uint8_t *pixels, sd_error *err) {
+    const struct sd_vae_config *config = &model->files->vae;
+    uint32_t factor = 1u << (config->levels - 1);
+    size_t values = (size_t)(p->width / factor) * (p->height / factor) * config->latent_channels;
+    float *in = malloc(values * sizeof *in);
+    if (!in)
+        return sd_fail(err, SD_E_MEMORY, "out of memory");
+    for (size_t i = 0; i < values; i++)
+        in[i] = latent[i] / config->scaling_factor + config->shift_factor;
+    sd_status status = decode(model, p, watch, model->act, in, pixels, err);
     if (status == SD_E_NUMERIC && model->act == SD_F16) {
         sd_log(&model->context->log, SD_LOG_WARNING, "the VAE overflowed in f16; decoding again in f32");
-        status = run(model, latent, height, width, SD_F32, watch, pixels, err);
+        status = decode(model, p, watch, SD_F32, in, pixels, err);
     }
+    free(in);
     return status;
 }
 
-static sd_status encode(sd_model *model, const float *picture, uint32_t height, uint32_t width,
-                        const struct sd_watch *watch, float *moments, sd_error *err) {
-    struct sd_stage stage;
-    /* f32 always: the encoder runs once a picture, and its largest activations are at full resolution. */
-    sd_status status = sd_stage_begin(&stage, sd_vk_info(model->context->vk), SD_F32, err);
-    if (status)
-        return status;
-    sd_tensor *in = sd_graph_input(stage.graph, "picture", SD_RATE_STEP, SD_F32, 1, height, width, 3);
-    sd_tensor *out = sd_vae_encode(stage.graph, &model->files->vae, &model->encoder, in);
-    sd_graph_output(stage.graph, out, "moments");
-    if (!(status = sd_stage_finish(&stage, model->context->vk, watch, err)) &&
-        !(status = sd_stage_write(&stage, in, picture, err)) &&
-        !(status = sd_exec_run(stage.exec, SD_RATE_STEP, err)))
-        status = sd_stage_read(&stage, out, moments, "the VAE encoder", err);
-    sd_stage_end(&stage);
+static sd_status encode(sd_model *model, const sd_params *p, const struct sd_watch *watch, float *picture,
+                        float *moments, sd_error *err) {
+    struct half h = {0};
+    sd_status status = sd_model_need_encoder(model, err);
+    if (!status && !(status = record_encoder(model, p, &h, err)))
+        status = run(model, p, watch, &h, picture, moments, err);
+    sd_graph_destroy(&h.graph);
     return status;
 }
 
-sd_status sd_encode(sd_model *model, const sd_picture *picture, const struct sd_watch *watch, float *latent,
+sd_status sd_encode(sd_model *model, const sd_params *p, const struct sd_watch *watch, float *latent,
                     sd_error *err) {
     const struct sd_vae_config *config = &model->files->vae;
+    const sd_picture *picture = p->init_image;
     uint32_t factor = 1u << (config->levels - 1), channels = config->latent_channels;
     size_t pixels = (size_t)picture->width * picture->height, area = pixels / factor / factor;
     float *in = malloc(pixels * 3 * sizeof *in), *moments = malloc(area * channels * 2 * sizeof *moments);
-    sd_status status =
-        in && moments ? sd_model_need_encoder(model, err) : sd_fail(err, SD_E_MEMORY, "out of memory");
+    sd_status status = in && moments ? SD_OK : sd_fail(err, SD_E_MEMORY, "out of memory");
     if (!status) {
-        for (size_t p = 0; p < pixels; p++)
+        for (size_t i = 0; i < pixels; i++)
             for (uint32_t c = 0; c < 3; c++)
-                in[p * 3 + c] = (float)picture->pixels[p * picture->channels + c] / 127.5f - 1.0f;
-        status = encode(model, in, picture->height, picture->width, watch, moments, err);
+                in[i * 3 + c] = (float)picture->pixels[i * picture->channels + c] / 127.5f - 1.0f;
+        status = encode(model, p, watch, in, moments, err);
     }
     for (size_t i = 0; i < area * channels && !status; i++) {
         float mean = moments[i / channels * channels * 2 + i % channels];

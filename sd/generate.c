@@ -73,7 +73,7 @@ static sd_status start(struct run *run, sd_noise *noise, float *x, sd_error *err
     float sigma = r->sigmas[r->first], *drawn = malloc(run->values * sizeof *drawn);
     sd_status status = drawn ? SD_OK : sd_fail(err, SD_E_MEMORY, "out of memory");
     if (!status && r->params.init_image && !(status = report(run, SD_PHASE_ENCODE, 0, err)))
-        status = sd_encode(run->model, r->params.init_image, &run->watch, x, err);
+        status = sd_encode(run->model, &r->params, &run->watch, x, err);
     if (!status) {
         sd_noise_randn(noise, drawn);
         float scale = r->params.init_image ? sigma : sd_schedule_noise_scale(r->schedule, sigma);
@@ -141,8 +141,8 @@ static sd_status decode_all(struct run *run, sd_outputs *outputs, sd_error *err)
             break;
         if (!(o->picture.pixels = malloc((size_t)r->params.width * r->params.height * 3)))
             status = sd_fail(err, SD_E_MEMORY, "out of memory");
-        else if (!(status = sd_decode(run->model, run->latents + run->image * run->values, r->height,
-                                      r->width, &run->watch, o->picture.pixels, err)))
+        else if (!(status = sd_decode(run->model, &r->params, &run->watch,
+                                      run->latents + run->image * run->values, o->picture.pixels, err)))
             status = sd_output_describe(o, run->model, r, err);
     }
     return status;

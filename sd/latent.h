@@ -3,6 +3,7 @@
 #define SD_LATENT_H
 
 #include "sd/model.h"
+#include "sd/nn/strips.h"
 #include "sd/stage.h"
 #include "sd/text.h"
 
@@ -27,16 +28,20 @@ void sd_denoiser_destroy(struct sd_denoiser *d);
 /* One guided evaluation: x [h][w][channels] at noise level sigma -> denoised, same shape. */
 sd_status sd_denoise(struct sd_denoiser *d, const float *x, double sigma, float *denoised, sd_error *err);
 
+/* Both halves of the autoencoder take the picture's size and the memory that they may use from `params`,
+ * which are a resolved request's. Where memory is short they work in strips (sd/nn/strips.h), which changes
+ * no bit of the result. */
+
 /* latent [h][w][channels] in the UNet's scale -> RGB bytes [8h][8w][3]. Repeats in f32 when f16 overflows. */
-sd_status sd_decode(sd_model *model, const float *latent, uint32_t height, uint32_t width,
-                    const struct sd_watch *watch, uint8_t *pixels, sd_error *err);
-/* Records the decoder for a plan. */
-sd_status sd_decode_plan(sd_model *model, uint32_t height, uint32_t width, struct sd_stage *stage,
+sd_status sd_decode(sd_model *model, const sd_params *params, const struct sd_watch *watch,
+                    const float *latent, uint8_t *pixels, sd_error *err);
+/* What the decoder would take. */
+sd_status sd_decode_plan(sd_model *model, const sd_params *params, struct sd_strips_stats *out,
                          sd_error *err);
 
-/* RGB(A) bytes of [8h][8w] -> the mean of the latent distribution in the UNet's scale, [h][w][channels]. The
- * mean, because a sample would add noise that no seed of the request names. */
-sd_status sd_encode(sd_model *model, const sd_picture *picture, const struct sd_watch *watch, float *latent,
+/* params->init_image -> the mean of the latent distribution in the UNet's scale, [h][w][channels]. The mean,
+ * because a sample would add noise that no seed of the request names. */
+sd_status sd_encode(sd_model *model, const sd_params *params, const struct sd_watch *watch, float *latent,
                     sd_error *err);
 
 /* sd_generate without the decoder: *latents [count][h][w][channels] (free with free()), *values of one image.

@@ -49,6 +49,9 @@ static const sd_option table[] = {
      NULL, FIELD(eta)},
     {"strength", SD_OPTION_NUMBER, 0.01, 1, "0.75", "how much of the init picture is replaced", NULL,
      FIELD(strength)},
+    {"vae_memory", SD_OPTION_COUNT, 1, 65536, "what the device has left",
+     "MiB that the VAE may work in; with less it takes longer, for the same picture", NULL,
+     FIELD(vae_memory)},
 };
 
 size_t sd_option_count(void) {

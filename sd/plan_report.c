@@ -9,6 +9,7 @@ static void add_network(sd_plan_report *out, const char *name, const sd_weights 
                                                    .parameters = sd_weights_parameters(w),
                                                    .weight_bytes = sd_weights_bytes(w),
                                                    .activation_bytes = s->activation_bytes,
+                                                   .strips = 1,
                                                    .flop = s->flop[rate],
                                                    .bytes = s->bytes[rate],
                                                    .once_flop = once ? 0 : s->flop[SD_RATE_PROMPT],
@@ -52,9 +53,27 @@ static sd_status plan_unet(sd_model *model, const struct sd_request *r, sd_plan_
     return status;
 }
 
+static sd_status plan_decoder(sd_model *model, const struct sd_request *r, sd_plan_report *out,
+                              sd_error *err) {
+    struct sd_strips_stats s;
+    sd_status status = sd_decode_plan(model, &r->params, &s, err);
+    if (!status)
+        out->network[out->count++] =
+            (sd_network_plan){.name = "vae",
+                              .parameters = sd_weights_parameters(model->decoder_weights),
+                              .weight_bytes = sd_weights_bytes(model->decoder_weights),
+                              .activation_bytes = s.device_bytes,
+                              .host_bytes = s.host_bytes,
+                              .strips = s.strips,
+                              .flop = s.flop,
+                              .bytes = s.bytes,
+                              .nodes = s.nodes,
+                              .barriers = s.barriers};
+    return status;
+}
+
 sd_status sd_plan_generate(sd_model *model, const sd_params *params, sd_plan_report *out, sd_error *err) {
     struct sd_request r;
-    struct sd_stage stage = {0};
     uint64_t weights = 0, work = 0;
     *out = (sd_plan_report){0};
     sd_status status = sd_request_resolve(&r, model, params, err);
@@ -63,9 +82,8 @@ sd_status sd_plan_generate(sd_model *model, const sd_params *params, sd_plan_rep
             status = plan_text(model, &r, i, out, err);
     if (!status)
         status = plan_unet(model, &r, out, err);
-    if (!status && !(status = sd_decode_plan(model, r.height, r.width, &stage, err)))
-        add_network(out, "vae", model->decoder_weights, &stage, false);
-    sd_stage_end(&stage);
+    if (!status)
+        status = plan_decoder(model, &r, out, err);
     /* The networks run one after another, and each gives its activations back before the next. */
     for (uint32_t i = 0; i < out->count; i++) {
         weights += out->network[i].weight_bytes;

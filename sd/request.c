@@ -37,7 +37,8 @@ static sd_status check_all(const sd_params *p, sd_error *err) {
         (status = check_range("count", p->count, err)) ||
         (status = check_range("clip_skip", p->clip_skip, err)) ||
         (status = check_range("eta", (double)p->eta, err)) ||
-        (status = check_range("strength", (double)p->strength, err)))
+        (status = check_range("strength", (double)p->strength, err)) ||
+        (p->vae_memory && (status = check_range("vae_memory", p->vae_memory, err))))
         return status;
     if (p->width % 8 || p->height % 8)
         return sd_fail(err, SD_E_ARGUMENT, "size: expected multiples of 8, found %u x %u", p->width,

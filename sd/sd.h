@@ -182,6 +182,8 @@ typedef struct sd_params {
     bool lenient;                 /* keys of a LoRA that fit nothing are ignored instead of refused */
     const sd_picture *init_image; /* img2img; scaled to width x height must already have been done */
     float strength;               /* how much of init_image is replaced, above 0 up to 1 */
+    uint32_t vae_memory; /* MiB that the VAE may work in; default: what the device has left. With less it
+                            takes longer and gives the same bytes */
     void (*progress)(void *user, const sd_progress *progress);
     void *progress_user;
     sd_cancel *cancel; /* NULL: cannot be cancelled */
@@ -213,8 +215,10 @@ sd_status sd_output_save(const sd_output *output, const char *path, sd_error *er
 
 /* What a run would take, without running it. */
 typedef struct sd_network_plan {
-    const char *name; /* "text", "unet", "vae" */
+    const char *name; /* "text", "text_2", "unet", "vae" */
     uint64_t parameters, weight_bytes, activation_bytes;
+    uint64_t host_bytes;  /* of results that wait in the host's memory, when it works in strips */
+    uint32_t strips;      /* that the largest results are computed in, for want of memory; 1: whole */
     uint64_t flop, bytes; /* of one run: of one step for the UNet */
     uint64_t once_flop;   /* once a prompt, for the UNet */
     uint32_t nodes, barriers;

@@ -18,9 +18,13 @@ static void on_compiled(void *user, uint32_t done, uint32_t all) {
         watch->compiled(watch->user, done, all);
 }
 
-sd_status sd_stage_finish(struct sd_stage *stage, sd_vk *vk, const struct sd_watch *watch, sd_error *err) {
-    const struct sd_exec_options options = {
+struct sd_exec_options sd_watch_options(const struct sd_watch *watch) {
+    return (struct sd_exec_options){
         .cancelled = is_cancelled, .compiled = on_compiled, .user = (void *)watch};
+}
+
+sd_status sd_stage_finish(struct sd_stage *stage, sd_vk *vk, const struct sd_watch *watch, sd_error *err) {
+    const struct sd_exec_options options = sd_watch_options(watch);
     sd_status status = sd_plan_create(&stage->plan, stage->graph, NULL, err);
     return status || !vk ? status : sd_exec_create(&stage->exec, vk, stage->plan, &options, err);
 }
@@ -43,9 +47,13 @@ sd_status sd_stage_read(struct sd_stage *stage, const sd_tensor *t, float *data,
                         sd_error *err) {
     size_t count = elements(t);
     sd_status status = sd_exec_read(stage->exec, t, data, count * sizeof *data, err);
-    for (size_t i = 0; i < count && !status; i++)
+    return status ? status : sd_check_finite(data, count, what, err);
+}
+
+sd_status sd_check_finite(const float *data, size_t count, const char *what, sd_error *err) {
+    for (size_t i = 0; i < count; i++)
         if (!isfinite(data[i]))
-            status = sd_fail(err, SD_E_NUMERIC, "%s gave %s at value %zu of %zu", what,
-                             isnan(data[i]) ? "NaN" : "infinity", i, count);
-    return status;
+            return sd_fail(err, SD_E_NUMERIC, "%s gave %s at value %zu of %zu", what,
+                           isnan(data[i]) ? "NaN" : "infinity", i, count);
+    return SD_OK;
 }

@@ -13,6 +13,9 @@ struct sd_watch {
     void *user;
 };
 
+/* How an executor tells it; `watch` must outlive the executor. */
+struct sd_exec_options sd_watch_options(const struct sd_watch *watch);
+
 struct sd_stage {
     sd_graph *graph;
     sd_plan *plan;
@@ -31,5 +34,7 @@ sd_status sd_stage_write(struct sd_stage *stage, const sd_tensor *t, const void 
 /* Reads the tensor as floats and refuses NaN and infinity: SD_E_NUMERIC naming `what`. */
 sd_status sd_stage_read(struct sd_stage *stage, const sd_tensor *t, float *data, const char *what,
                         sd_error *err);
+/* The same refusal alone. */
+sd_status sd_check_finite(const float *data, size_t count, const char *what, sd_error *err);
 
 #endif

@@ -154,6 +154,26 @@ sd_status sd_exec_read(sd_exec *exec, const sd_tensor *t, void *data, size_t byt
     return exec->backend->read(exec->state, t->owner->place, data, bytes, err);
 }
 
+static sd_status check_part(const sd_tensor *t, uint64_t at, uint64_t bytes, sd_error *err) {
+    if (t->owner != t || at > t->bytes || bytes > t->bytes - at)
+        return sd_fail(err, SD_E_INTERNAL, "%s: %llu bytes at %llu are not within its own %llu",
+                       t->name ? t->name : "tensor", (unsigned long long)bytes, (unsigned long long)at,
+                       (unsigned long long)t->bytes);
+    return SD_OK;
+}
+
+sd_status sd_exec_write_part(sd_exec *exec, const sd_tensor *t, uint64_t at, const void *data, uint64_t bytes,
+                             sd_error *err) {
+    sd_status status = check_part(t, at, bytes, err);
+    return status ? status : exec->backend->write(exec->state, t->place + at, data, bytes, err);
+}
+
+sd_status sd_exec_read_part(sd_exec *exec, const sd_tensor *t, uint64_t at, void *data, uint64_t bytes,
+                            sd_error *err) {
+    sd_status status = check_part(t, at, bytes, err);
+    return status ? status : exec->backend->read(exec->state, t->place + at, data, bytes, err);
+}
+
 /* GPUs get everything at once; a CPU's submissions take long enough to ask for a cancel between them. */
 sd_status sd_exec_run(sd_exec *exec, sd_rate rate, sd_error *err) {
     bool one_by_one = exec->plan->graph->info.kind == SD_VK_CPU;

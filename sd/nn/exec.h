@@ -27,6 +27,12 @@ void sd_exec_destroy(sd_exec **exec);
 sd_status sd_exec_write(sd_exec *exec, const sd_tensor *input, const void *data, size_t bytes, sd_error *err);
 sd_status sd_exec_read(sd_exec *exec, const sd_tensor *t, void *data, size_t bytes, sd_error *err);
 
+/* `bytes` of a tensor that owns its memory, from byte `at` on, as the device lays them out. */
+sd_status sd_exec_write_part(sd_exec *exec, const sd_tensor *input, uint64_t at, const void *data,
+                             uint64_t bytes, sd_error *err);
+sd_status sd_exec_read_part(sd_exec *exec, const sd_tensor *t, uint64_t at, void *data, uint64_t bytes,
+                            sd_error *err);
+
 /* Runs the nodes of one rate and waits. */
 sd_status sd_exec_run(sd_exec *exec, sd_rate rate, sd_error *err);
 

@@ -16,6 +16,7 @@ typedef struct sd_node {
     sd_tensor *out;
     const char *name;
     sd_rate rate;
+    const struct sd_strip_rule *strips;               /* how it runs on a strip of rows; NULL: only whole */
     _Alignas(8) unsigned char params[SD_NODE_PARAMS]; /* the op's own struct */
 } sd_node;
 

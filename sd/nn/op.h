@@ -41,6 +41,28 @@ struct sd_op {
     void (*cost)(const sd_node *node, struct sd_cost *cost);
 };
 
+/* How the rows of an output follow from those of in[0], for running a node on a strip of rows. */
+struct sd_strip {
+    uint32_t inputs;   /* bit i: of in[i] only the strip is read; every other input is read whole */
+    uint32_t up, down; /* `up` rows of the output for `down` rows of in[0]; the last ones may be fewer */
+    uint32_t spoilt;   /* rows of the output next to a cut that are wrong, as rows beyond it are missing */
+};
+
+struct sd_strip_rule {
+    /* False when this node needs its inputs whole. Inputs of the strip other than in[0] have the output's
+     * rows. */
+    bool (*describe)(const sd_node *node, struct sd_strip *out);
+    /* Adapts the parameters of a node whose tensors got other heights; NULL where none depends on them. */
+    void (*fit)(sd_node *node);
+};
+
+/* For builders, behind sd_graph_add: the node that writes `out` can run on strips. Returns `out`. */
+static inline sd_tensor *sd_strips_allowed(sd_graph *g, sd_tensor *out, const struct sd_strip_rule *rule) {
+    if (out)
+        g->nodes[out->producer]->strips = rule;
+    return out;
+}
+
 /* `count` workgroups in one row, or in several when the row would pass the limit that every device allows.
  * The shader numbers them y * width + x and ignores those behind the last. */
 static inline void sd_fold_groups(uint32_t count, uint32_t groups[3]) {

@@ -28,6 +28,9 @@ void sd_vk_buffer_destroy(sd_vk *vk, sd_vk_buffer **buffer);
 /* Bytes of device-local memory in live buffers, and in blocks asked from the driver. */
 uint64_t sd_vk_memory_used(const sd_vk *vk);
 uint64_t sd_vk_memory_reserved(const sd_vk *vk);
+/* Bytes of device-local memory that can probably still be had: what the driver says, or else what this device
+ * has not given to us. UINT64_MAX for CPUs, whose heaps are the host's memory and say nothing. */
+uint64_t sd_vk_memory_left(const sd_vk *vk);
 
 /* Copies through the upload ring (straight into mapped memory where the device shares it with the host). The
  * source may be reused on return; the copy is ordered before later submissions. */

@@ -131,6 +131,9 @@ static sd_status create_device(sd_vk *vk, sd_error *err) {
                    sd_vk_has_extension(vk->physical, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
     if (control)
         extensions[extension_count++] = VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME;
+    vk->memory_budget = sd_vk_has_extension(vk->physical, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+    if (vk->memory_budget)
+        extensions[extension_count++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
     VkPhysicalDeviceSubgroupSizeControlFeatures subgroup = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES,
         .subgroupSizeControl = VK_TRUE};

@@ -47,7 +47,7 @@ struct sd_vk {
     sd_logger log;
     struct sd_vk_info info;
     uint32_t forced_subgroup;
-    bool debug_utils, staging;
+    bool debug_utils, staging, memory_budget;
     pthread_mutex_t message_lock; /* validation messages come from every thread that calls Vulkan */
     uint32_t validation_messages;
     VkInstance instance;

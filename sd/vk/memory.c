@@ -236,3 +236,21 @@ uint64_t sd_vk_memory_used(const sd_vk *vk) {
 uint64_t sd_vk_memory_reserved(const sd_vk *vk) {
     return vk->reserved;
 }
+
+uint64_t sd_vk_memory_left(const sd_vk *vk) {
+    VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
+    VkPhysicalDeviceMemoryProperties2 properties = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2, .pNext = &budget};
+    uint32_t type = memory_type(vk, UINT32_MAX, SD_VK_LOCAL);
+    uint64_t all = vk->info.memory, used = vk->reserved;
+    if (vk->info.kind == SD_VK_CPU)
+        return UINT64_MAX;
+    if (vk->memory_budget && type != UINT32_MAX) {
+        uint32_t heap = vk->memory.memoryTypes[type].heapIndex;
+        vkGetPhysicalDeviceMemoryProperties2(vk->physical, &properties);
+        all = budget.heapBudget[heap];
+        used = budget.heapUsage[heap];
+    }
+    return all > used ? all - used : 0;
+}

@@ -126,6 +126,19 @@ class Generate(program.Case):
         self.assertGreater(plan["peak_bytes"], 10 << 20)
         self.assertEqual(list(self.folder.iterdir()), [])
 
+    def test_vae_in_less_memory(self):
+        size = ("--width", "136", "--height", "104", "--seed", "3")
+        plans = [json.loads(self.sdvk("generate", "x", *SMALL, *size, *less, "--plan", "--json").stdout)["networks"][-1]
+                 for less in ((), ("--vae-memory", "1"))]
+        self.assertEqual([p["name"] for p in plans], ["vae", "vae"])
+        self.assertEqual(plans[0]["strips"], 1)
+        self.assertGreater(plans[1]["strips"], 1)
+        self.assertLess(plans[1]["activation_bytes"] + plans[1]["host_bytes"], plans[0]["activation_bytes"])
+        shown = self.sdvk("generate", "x", *SMALL, *size, "--vae-memory", "1", "--plan").stdout
+        self.assertRegex(shown, r"\nthe vae works in up to \d+ strips and keeps \d+\.\d MiB in the host's memory\n")
+        whole = self.picture("whole.png", *size)
+        self.assertEqual(whole, self.picture("strips.png", *size, "--vae-memory", "1"))
+
     def test_validation_layers_are_silent(self):
         done = self.sdvk("generate", "x", *SMALL, "--validation", "-o", "x.png")
         self.assertNotIn("error", done.stderr)

@@ -19,6 +19,11 @@ class Validation(program.Case):
     def test_sd1_compiled_anew(self):
         self.silent("sd1", MESA_SHADER_CACHE_DISABLE="1")
 
+    def test_strips(self):
+        strips = (ROOT / "samples/mockup", "--width", "136", "--vae-memory", "1")
+        self.silent(*strips)
+        self.silent(*strips, "--init-image", "x.png", "--strength", "1", "--overwrite")
+
     def test_sdxl_halves_from_a_picture(self):
         self.silent("sd1")
         self.silent("sdxl", "--precision", "f16", "--init-image", "x.png", "--strength", "1", "--overwrite")

@@ -10,6 +10,7 @@ struct gemm {
     uint32_t taps, tap_width, stride, pad;
     bool upsample, geglu;
     sd_act act;
+    uint32_t rows; /* of the whole: strips get its kernel, and with it the same bits */
 };
 
 enum { in_x, in_vector, in_residual };
@@ -80,7 +81,7 @@ static void record(const sd_node *node, sd_emit *e) {
     fill_push(node, e, &q, l.c_padded, &push);
     struct sd_gemm_kernel kernel = sd_gemm_choose(
         info, weight,
-        &(struct sd_gemm_need){.rows = push.rows,
+        &(struct sd_gemm_need){.rows = q.rows,
                                .a_half = a->dtype == SD_F16,
                                .concat = b,
                                .quads = readable_by_quads(e, a) && (!b || readable_by_quads(e, b))});
@@ -110,6 +111,18 @@ static void cost(const sd_node *node, struct sd_cost *out) {
                  tensor_bytes(node->out);
 }
 
+/* A kernel of odd width misses half of itself beyond a cut; one of stride 2 at most one row of the output. */
+static bool describe_strip(const sd_node *node, struct sd_strip *out) {
+    struct gemm q;
+    memcpy(&q, node->params, sizeof q);
+    *out = (struct sd_strip){.inputs = 1u << in_x | 1u << in_residual,
+                             .up = q.upsample ? 2 : 1,
+                             .down = q.stride,
+                             .spoilt = q.upsample || q.stride > 1 ? 1 : q.tap_width / 2};
+    return q.stride == 1 || node->in[in_x]->h % q.stride == 0;
+}
+
+static const struct sd_strip_rule strips = {describe_strip, NULL};
 static const struct sd_op op_linear = {"linear", record, cost};
 static const struct sd_op op_conv2d = {"conv2d", record, cost};
 static const struct sd_op op_upsample_conv2d = {"upsample_conv2d", record, cost};
@@ -165,7 +178,9 @@ static sd_tensor *build(sd_graph *g, const struct sd_op *op, sd_tensor *x, sd_la
     sd_tensor *inputs[] = {[in_x] = x, [in_vector] = vector, [in_residual] = residual};
     struct gemm params = *q;
     params.act = fuse->act;
-    return sd_graph_add(g, op, out, inputs, 3, layer.weight, layer.bias, &params, sizeof params);
+    params.rows = sd_tensor_rows(q->upsample ? x : out);
+    out = sd_graph_add(g, op, out, inputs, 3, layer.weight, layer.bias, &params, sizeof params);
+    return sd_strips_allowed(g, out, &strips);
 }
 
 sd_tensor *sd_linear(sd_graph *g, sd_tensor *x, sd_layer layer, const sd_fuse *fuse) {

@@ -39,8 +39,9 @@ static void spread_lanes(struct params *p, const struct sd_vk_info *info) {
     p->lanes = cpu ? most : sd_ceil_div(busy, 32) * 32;
 }
 
-/* Enough workgroups for the device, each with enough pixels to be worth starting. */
-static void cut_slices(struct params *p, const struct sd_vk_info *info, uint32_t images) {
+/* Enough workgroups for the device, each with enough pixels to be worth starting. Slices are whole rows or
+ * divide them, so that a strip of the image has the same slices, and thus the same sums, as the whole. */
+static void cut_slices(struct params *p, const struct sd_vk_info *info, uint32_t images, uint32_t width) {
     uint32_t slices;
     if (info->kind == SD_VK_CPU)
         slices = sd_ceil_div(p->pixels, 128);
@@ -51,7 +52,10 @@ static void cut_slices(struct params *p, const struct sd_vk_info *info, uint32_t
             slices = wanted > blocks ? (uint32_t)(wanted / blocks) : 1;
     }
     slices = slices > 1024 ? 1024 : slices;
-    p->slice_pixels = sd_ceil_div(p->pixels, slices);
+    uint32_t wanted_pixels = sd_ceil_div(p->pixels, slices), pixels = width;
+    while (pixels % 2 == 0 && pixels / 2 >= wanted_pixels)
+        pixels /= 2;
+    p->slice_pixels = pixels < wanted_pixels ? sd_ceil_div(wanted_pixels, width) * width : pixels;
     p->slices = sd_ceil_div(p->pixels, p->slice_pixels);
 }
 
@@ -168,6 +172,28 @@ static void cost_whole(const sd_node *node, struct sd_cost *out) {
     out->bytes = 2 * sd_value_bytes(node->in[0]) + sd_value_bytes(node->out);
 }
 
+static bool describe_partials(const sd_node *node, struct sd_strip *out) {
+    uint32_t width = node->in[0]->w, slice = params_of(node).slice_pixels;
+    *out = (struct sd_strip){
+        .inputs = 1, .up = slice < width ? width / slice : 1, .down = slice < width ? 1 : slice / width};
+    return true;
+}
+
+static bool describe_apply(const sd_node *node, struct sd_strip *out) {
+    (void)node;
+    *out = (struct sd_strip){.inputs = 1, .up = 1, .down = 1};
+    return true;
+}
+
+static void fit_slices(sd_node *node) {
+    struct params p = params_of(node);
+    p.pixels = node->in[0]->h * node->in[0]->w;
+    p.slices = sd_ceil_div(p.pixels, p.slice_pixels);
+    memcpy(node->params, &p, sizeof p);
+}
+
+static const struct sd_strip_rule partials_strips = {describe_partials, fit_slices};
+static const struct sd_strip_rule apply_strips = {describe_apply, fit_slices};
 static const struct sd_op sd_op_whole = {"group_norm", record_whole, cost_whole};
 static const struct sd_op sd_op_partials = {"group_norm_partials", record_partials, cost_partials};
 static const struct sd_op sd_op_merge = {"group_norm_merge", record_merge, cost_merge};
@@ -211,13 +237,15 @@ sd_tensor *sd_group_norm(sd_graph *g, sd_tensor *x, sd_layer layer, uint32_t gro
         return sd_graph_add(g, &sd_op_whole, whole, &x, 1, layer.weight, layer.bias, &p, sizeof p);
     }
     spread_lanes(&p, &g->info);
-    cut_slices(&p, &g->info, x->n);
-    sd_tensor *partials = sd_graph_tensor(g, SD_F32, x->n, p.slices * 2, 1, p.chunks * 4);
+    cut_slices(&p, &g->info, x->n, x->w);
+    sd_tensor *partials = sd_graph_tensor(g, SD_F32, x->n, p.slices, 2, p.chunks * 4);
     partials = sd_graph_add(g, &sd_op_partials, partials, &x, 1, NULL, NULL, &p, sizeof p);
+    sd_strips_allowed(g, partials, &partials_strips);
     sd_tensor *coefficients = sd_graph_tensor(g, SD_F32, x->n, 3, 1, p.chunks * 4);
     coefficients =
         sd_graph_add(g, &sd_op_merge, coefficients, &partials, 1, layer.weight, layer.bias, &p, sizeof p);
     sd_tensor *out = sd_graph_tensor(g, x->dtype, x->n, x->h, x->w, x->c);
     sd_tensor *const inputs[] = {x, coefficients};
-    return sd_graph_add(g, &sd_op_apply, out, inputs, 2, NULL, NULL, &p, sizeof p);
+    out = sd_graph_add(g, &sd_op_apply, out, inputs, 2, NULL, NULL, &p, sizeof p);
+    return sd_strips_allowed(g, out, &apply_strips);
 }

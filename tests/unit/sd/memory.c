@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "sd/nn/plan.h"
+#include "sd/nn/strips.h"
 #include "tests/unit/gpu.h"
 #include "unet/unet.h"
 #include "vae/vae.h"
@@ -70,8 +71,52 @@ static void sd1_decoder(void **state) {
     sd_weights_destroy(NULL, &w);
 }
 
+static struct sd_strips_stats decoder_within(uint32_t pixels, uint64_t mib, uint64_t all_mib) {
+    const struct sd_strips_limits limits = {mib << 20, all_mib ? all_mib << 20 : UINT64_MAX};
+    sd_weights *w;
+    struct sd_vae_decoder d;
+    sd_graph *g;
+    sd_strips *strips;
+    sd_error err;
+    assert_int_equal(sd_weights_create(&w, &err), SD_OK);
+    sd_vae_bind_decoder(&d, w, &sd_vae_sd1);
+    assert_int_equal(sd_weights_assume(w, &gpu, SD_WEIGHTS_F16, &err), SD_OK);
+    assert_int_equal(sd_graph_create(&g, &gpu, SD_F16, &err), SD_OK);
+    sd_tensor *z = sd_graph_input(g, "z", SD_RATE_STEP, SD_F32, 1, pixels / 8, pixels / 8, 4);
+    sd_graph_output(g, sd_vae_decode(g, &sd_vae_sd1, &d, z), "picture");
+    if (sd_strips_create(&strips, g, &limits, &err))
+        fail_msg("%s", err.message);
+    struct sd_strips_stats stats = *sd_strips_stats(strips);
+    print_message("VAE decoder, %u x %u: %.1f MiB, on the host %.1f, together %.1f, %.1f GMAC\n", pixels,
+                  pixels, (double)stats.device_bytes / (1 << 20), (double)stats.host_bytes / (1 << 20),
+                  (double)stats.all_bytes / (1 << 20), (double)stats.flop / 2e9);
+    sd_strips_destroy(&strips);
+    sd_graph_destroy(&g);
+    sd_weights_destroy(NULL, &w);
+    return stats;
+}
+
+/* A fifth of the memory for a fiftieth more work, as long as the host has room. Where host and device share
+ * their memory, two thirds of it in all for a fifth more work. */
+static void sd1_decoder_in_strips(void **state) {
+    (void)state;
+    for (uint32_t pixels = 512; pixels <= 1024; pixels *= 2) {
+        uint64_t scale = pixels / 512 * (pixels / 512);
+        struct sd_strips_stats whole = decoder_within(pixels, 100000, 0),
+                               strips = decoder_within(pixels, 64 * scale, 0),
+                               shared = decoder_within(pixels, 200 * scale, 200 * scale);
+        assert_int_equal(whole.strips, 1);
+        assert_true(strips.device_bytes <= 64 * scale << 20);
+        assert_true((double)strips.flop < 1.02 * (double)whole.flop);
+        assert_true(strips.host_bytes <= 260 * scale << 20);
+        assert_true(shared.all_bytes <= 200 * scale << 20);
+        assert_true((double)shared.flop < 1.2 * (double)whole.flop);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(sd1_unet_with_guidance),
-                                       cmocka_unit_test(sd1_decoder)};
+                                       cmocka_unit_test(sd1_decoder),
+                                       cmocka_unit_test(sd1_decoder_in_strips)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
