@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-enum { threads = 64, product_tile = 32 };
+enum { threads = 64 };
 
 /* Device addresses of an edit's matrices. */
 struct places {
@@ -72,8 +72,8 @@ static sd_status expand(struct sd_upload *u, const struct sd_raw *raw, uint64_t 
 static sd_status run_product(const struct places *p, const struct sd_edit_step *s, sd_error *err) {
     const struct matrix_product_push push = {p->at[s->a], p->at[s->b], p->at[s->to], s->product};
     uint32_t groups[3];
-    sd_fold_groups(sd_ceil_div(s->product.m, product_tile) * sd_ceil_div(s->product.n, product_tile) *
-                       s->product.batch,
+    sd_fold_groups(sd_ceil_div(s->product.m, MATRIX_PRODUCT_ROWS) *
+                       sd_ceil_div(s->product.n, MATRIX_PRODUCT_COLUMNS) * s->product.batch,
                    groups);
     return sd_upload_dispatch(p->u, &sd_shader_matrix_product, NULL, 0, &push, sizeof push, groups, err);
 }
