@@ -6,8 +6,8 @@
 
 struct sd_embedding_push {
     SD_SOURCE table, positions;
-    SD_ADDRESS tokens, out_address;
-    SD_UINT table_rows;
+    SD_ADDRESS tokens, out_address, extra;
+    SD_UINT table_rows, extra_rows, extra_pitch;
     SD_UINT count, sequence; /* tokens of all sequences, and of one */
     SD_UINT chunks;          /* vectors of four channels of a row */
     SD_UINT out_pitch;
@@ -15,7 +15,7 @@ struct sd_embedding_push {
 };
 
 #ifndef VULKAN
-_Static_assert(sizeof(struct sd_embedding_push) == 104, "the layout that the shader expects");
+_Static_assert(sizeof(struct sd_embedding_push) == 120, "the layout that the shader expects");
 #endif
 
 #endif

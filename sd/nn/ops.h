@@ -62,6 +62,10 @@ sd_tensor *sd_copy(sd_graph *g, sd_tensor *x);
 /* rows[token] + positions[t]: tokens [N,1,T,1] i32 -> [N,1,T,C]. `positions` may be NULL. Ids outside the
  * table give NaN. */
 sd_tensor *sd_embedding(sd_graph *g, sd_tensor *tokens, const sd_weight *rows, const sd_weight *positions);
+/* The same with more rows behind the table's: extra [1,1,E,C], f32 or f16, whose first row has the id that
+ * follows the table's last. NULL: none. */
+sd_tensor *sd_embedding_extended(sd_graph *g, sd_tensor *tokens, const sd_weight *rows, sd_tensor *extra,
+                                 const sd_weight *positions);
 /* Sinusoidal embedding of t [N,1,1,1] f32 -> [N,1,1,dim] f32: cos first when `flip_sin_to_cos`; frequencies
  * exp(-ln(10000) * i / (dim/2 - shift)). */
 sd_tensor *sd_timestep_embedding(sd_graph *g, sd_tensor *t, uint32_t dim, bool flip_sin_to_cos, float shift);

@@ -4,13 +4,17 @@
 #include <stddef.h>
 
 void ref_embedding(float *out, const int32_t *tokens, uint32_t n, uint32_t length, const float *rows,
-                   uint32_t table_rows, const float *positions, uint32_t c) {
-    for (size_t i = 0; i < (size_t)n * length; i++)
-        for (size_t k = 0; k < c; k++) {
-            bool known = tokens[i] >= 0 && (uint32_t)tokens[i] < table_rows;
-            float row = known ? rows[(size_t)tokens[i] * c + k] : NAN;
-            out[i * c + k] = row + (positions ? positions[i % length * c + k] : 0);
-        }
+                   uint32_t table_rows, const float *extra, uint32_t extra_rows, const float *positions,
+                   uint32_t c) {
+    for (size_t i = 0; i < (size_t)n * length; i++) {
+        int64_t id = tokens[i], behind = id - table_rows;
+        const float *row = id < 0                ? NULL
+                           : behind < 0          ? rows + id * c
+                           : behind < extra_rows ? extra + behind * c
+                                                 : NULL;
+        for (size_t k = 0; k < c; k++)
+            out[i * c + k] = (row ? row[k] : NAN) + (positions ? positions[i % length * c + k] : 0);
+    }
 }
 
 void ref_timestep_embedding(float *out, float t, uint32_t dim, bool flip_sin_to_cos, float shift) {
