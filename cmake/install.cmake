@@ -18,8 +18,8 @@ function(sdvk_library)
                         SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
   target_include_directories(sd INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
                                           $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
-  target_link_libraries(sd PRIVATE PkgConfig::VULKAN PkgConfig::CJSON PkgConfig::UTF8PROC OpenSSL::Crypto PNG::PNG
-                                   JPEG::JPEG Threads::Threads m)
+  target_link_libraries(sd PRIVATE PkgConfig::VULKAN PkgConfig::CJSON PkgConfig::UTF8PROC PkgConfig::SQLITE
+                                   OpenSSL::Crypto PNG::PNG JPEG::JPEG Threads::Threads m)
   if(BUILD_SHARED_LIBS)
     sdvk_export_public_names(sd)
   endif()
@@ -45,7 +45,7 @@ endfunction()
 
 function(sdvk_install)
   # A program that links the static library needs its libraries too; one that links the shared library does not.
-  set(requires "vulkan >= 1.3.204, libcjson, libutf8proc, libcrypto, libpng, libjpeg")
+  set(requires "vulkan >= 1.3.204, libcjson, libutf8proc, sqlite3, libcrypto, libpng, libjpeg")
   if(BUILD_SHARED_LIBS)
     set(SD_REQUIRES "Requires.private: ${requires}")
     set(SD_LIBS "Libs.private: -lm -lpthread")

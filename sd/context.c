@@ -68,7 +68,9 @@ sd_status sd_context_create(sd_context **out, const sd_context_options *options,
                                      .cache_dir = folder,
                                      .validation = options->validation,
                                      .log = options->log};
-    sd_status status = sd_vk_open(&context->vk, &vk, err);
+    sd_status status = sd_hash_cache_create(&context->hashes, folder, &options->log, err);
+    if (!status)
+        status = sd_vk_open(&context->vk, &vk, err);
     if (!status)
         status = sd_self_test(context->vk, err);
     if (status)
@@ -81,6 +83,7 @@ void sd_context_destroy(sd_context **context) {
     if (!*context)
         return;
     sd_vk_close(&(*context)->vk);
+    sd_hash_cache_destroy(&(*context)->hashes);
     free(*context);
     *context = NULL;
 }

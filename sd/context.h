@@ -2,12 +2,14 @@
 #ifndef SD_CONTEXT_H
 #define SD_CONTEXT_H
 
+#include "sd/io/hash_cache.h"
 #include "sd/sd.h"
 #include "sd/vk/device.h"
 
 struct sd_context {
     sd_vk *vk;
     sd_logger log;
+    sd_hash_cache *hashes;
 };
 
 #endif

@@ -342,7 +342,8 @@ void sd_model_get_info(const sd_model *m, sd_model_info *out) {
 sd_status sd_model_hash(sd_model *m, const char **hex, sd_error *err) {
     sd_status status = SD_OK;
     if (!m->hash[0])
-        status = sd_file_sha256(m->files->part[SD_PART_UNET].label, 0, m->hash, err);
+        status = sd_hash_cache_get(m->context->hashes, m->files->part[SD_PART_UNET].label, SD_HASH_FILE,
+                                   m->hash, err);
     *hex = status ? NULL : m->hash;
     return status;
 }

@@ -47,7 +47,8 @@ typedef struct sd_context sd_context;
 
 typedef struct sd_context_options {
     const char *device;    /* index, UUID or part of a name; NULL: the first */
-    const char *cache_dir; /* pipeline cache; NULL: $XDG_CACHE_HOME/sdvk or ~/.cache/sdvk; "": none */
+    const char *cache_dir; /* of compiled kernels and hashes; NULL: $XDG_CACHE_HOME/sdvk or ~/.cache/sdvk; "":
+                              none */
     bool validation;       /* Vulkan validation layers; their messages go to the log as errors */
     sd_logger log;
 } sd_context_options;

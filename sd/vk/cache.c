@@ -1,5 +1,6 @@
 /* The driver's pipeline cache on disk: one file per device and driver, with a checksum because drivers trust
  * what they are given. */
+#include "sd/base/folders.h"
 #include "sd/vk/internal.h"
 
 #include <errno.h>
@@ -37,16 +38,6 @@ static void *load(const char *path, size_t *size) {
 done:
     fclose(file);
     return data;
-}
-
-static void make_folders(const char *path) {
-    char part[4096];
-    for (size_t i = 1; path[i] && i < sizeof part - 1; i++)
-        if (path[i] == '/') {
-            memcpy(part, path, i);
-            part[i] = 0;
-            mkdir(part, 0700);
-        }
 }
 
 sd_status sd_vk_cache_open(sd_vk *vk, const char *folder, sd_error *err) {
@@ -104,7 +95,7 @@ void sd_vk_cache_save(sd_vk *vk) {
         return;
     void *data = malloc(size);
     if (data && vkGetPipelineCacheData(vk->device, vk->cache, &size, data) == VK_SUCCESS) {
-        make_folders(vk->cache_path);
+        sd_make_folders(vk->cache_path);
         if (!store(vk->cache_path, data, size))
             sd_log(&vk->log, SD_LOG_WARNING, "cannot write the pipeline cache %s: %s", vk->cache_path,
                    strerror(errno));
