@@ -83,6 +83,7 @@ void cli_json_string(FILE *out, const char *text);
 int cli_generate(int argc, char **argv);
 int cli_devices(int argc, char **argv);
 int cli_info(int argc, char **argv);
+int cli_models(int argc, char **argv);
 int cli_bench(int argc, char **argv);
 
 #endif

@@ -8,7 +8,8 @@
 #include <unistd.h>
 
 static const struct cli_option options[] = {
-    {"model", 'm', "PATH", "safetensors file or diffusers folder"},
+    {"model", 'm', "NAME", "safetensors file or diffusers folder, or a name in the model folder"},
+    {"models", 0, "DIR", "folder of models in which names are looked up, as A1111 or ComfyUI lay it out"},
     {"output", 'o', "NAME", "file name; {seed}, {index} and {model} are filled in; default: sdvk-{seed}.png"},
     {"lora", 'l', "FILE[:S[:T]]",
      "merge a LoRA at strength S (default 1), T for the text encoders; may be repeated"},
@@ -29,7 +30,7 @@ static const struct cli_option options[] = {
 
 struct request {
     sd_params params;
-    const char *model, *output, *init, *device, *precision, *prediction;
+    const char *model, *models, *output, *init, *device, *precision, *prediction;
     bool plan, json, overwrite, validation, quiet, verbose;
     struct cli_loras loras;
 };
@@ -46,7 +47,7 @@ static void on_signal(int number) {
 }
 
 static void help(void) {
-    puts("usage: sdvk generate PROMPT --model PATH [options]\n");
+    puts("usage: sdvk generate PROMPT --model NAME [options]\n");
     cli_help_options(stdout, options, true);
 }
 
@@ -56,6 +57,7 @@ static void set_option(struct request *r, const char *name, const char *value) {
         const char **text;
         bool *flag;
     } fields[] = {{"model", &r->model, NULL},
+                  {"models", &r->models, NULL},
                   {"output", &r->output, NULL},
                   {"init-image", &r->init, NULL},
                   {"device", &r->device, NULL},
@@ -313,6 +315,7 @@ int cli_generate(int argc, char **argv) {
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     const sd_context_options context_options = {.device = r.device,
+                                                .models = r.models,
                                                 .validation = r.validation,
                                                 .log = cli_logger(r.verbose ? SD_LOG_INFO : SD_LOG_WARNING)};
     const sd_model_options model_options = {.precision = precision_of(r.precision),

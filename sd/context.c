@@ -1,5 +1,6 @@
 #include "sd/context.h"
 
+#include "sd/library.h"
 #include "sd/nn/self_test.h"
 
 #include <stdio.h>
@@ -69,6 +70,10 @@ sd_status sd_context_create(sd_context **out, const sd_context_options *options,
                                      .validation = options->validation,
                                      .log = options->log};
     sd_status status = sd_hash_cache_create(&context->hashes, folder, &options->log, err);
+    if (!status && options->models)
+        status = sd_library_check(options->models, err);
+    if (!status && options->models && !(context->models = strdup(options->models)))
+        status = sd_fail(err, SD_E_MEMORY, "out of memory");
     if (!status)
         status = sd_vk_open(&context->vk, &vk, err);
     if (!status)
@@ -84,6 +89,7 @@ void sd_context_destroy(sd_context **context) {
         return;
     sd_vk_close(&(*context)->vk);
     sd_hash_cache_destroy(&(*context)->hashes);
+    free((*context)->models);
     free(*context);
     *context = NULL;
 }

@@ -10,6 +10,7 @@ struct sd_context {
     sd_vk *vk;
     sd_logger log;
     sd_hash_cache *hashes;
+    char *models; /* the folder where names are looked up, or NULL */
 };
 
 #endif

@@ -1,4 +1,5 @@
 #include "sd/model.h"
+#include "sd/library.h"
 
 #include <cjson/cJSON.h>
 #include <stdlib.h>
@@ -279,7 +280,11 @@ sd_status sd_model_open(sd_model **out, sd_context *context, const char *path,
     m->context = context;
     m->family = &families[family_sd1];
     choose_precision(m, options->precision);
-    sd_status status = sd_checkpoint_open(&m->files, path, err);
+    char *file;
+    sd_status status = sd_library_resolve(context->models, SD_LIBRARY_CHECKPOINT, path, &file, err);
+    if (!status)
+        status = sd_checkpoint_open(&m->files, file, err);
+    free(file);
     if (!status && !(status = configure_unet(m->files, err)) && !(status = configure_vae(m->files, err)) &&
         !(status = bind_text(m, 0, err)) && !(status = bind_text(m, 1, err))) {
         choose_defaults(m);

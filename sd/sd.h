@@ -49,7 +49,9 @@ typedef struct sd_context_options {
     const char *device;    /* index, UUID or part of a name; NULL: the first */
     const char *cache_dir; /* of compiled kernels and hashes; NULL: $XDG_CACHE_HOME/sdvk or ~/.cache/sdvk; "":
                               none */
-    bool validation;       /* Vulkan validation layers; their messages go to the log as errors */
+    const char *models; /* the folder in which names of models, LoRAs and embeddings are looked up, laid out
+                           as for sd_library_open; NULL: there are only paths */
+    bool validation;    /* Vulkan validation layers; their messages go to the log as errors */
     sd_logger log;
 } sd_context_options;
 
@@ -59,6 +61,43 @@ void sd_context_destroy(sd_context **context);
 void sd_context_device(const sd_context *context, sd_device *out);
 /* Messages of the validation layers so far. */
 uint32_t sd_context_validation_messages(const sd_context *context);
+
+/* ---- model folders ---- */
+
+typedef enum sd_library_kind {
+    SD_LIBRARY_CHECKPOINT,
+    SD_LIBRARY_LORA,
+    SD_LIBRARY_EMBEDDING, /* textual inversions */
+    SD_LIBRARY_VAE,
+    SD_LIBRARY_TAESD, /* small approximations of a VAE */
+    SD_LIBRARY_CONTROLNET,
+    SD_LIBRARY_UPSCALER,
+    SD_LIBRARY_TEXT_ENCODER,
+    SD_LIBRARY_UNET,
+    SD_LIBRARY_KINDS
+} sd_library_kind;
+
+typedef struct sd_library_file {
+    sd_library_kind kind;
+    const char *name; /* the path below the kind's folder, without extension: "style/acme" */
+    const char *path; /* of a file, or of a folder of diffusers' or PEFT's */
+    uint64_t bytes;   /* 0 for a folder */
+} sd_library_file;
+
+/* What lies in a folder of models: that of A1111 (models/Stable-diffusion, models/Lora, models/LyCORIS,
+ * models/VAE, models/VAE-approx, models/ControlNet, models/ESRGAN ..., embeddings), that of ComfyUI
+ * (models/checkpoints, loras, embeddings, vae, vae_approx, controlnet, upscale_models, text_encoders, clip,
+ * unet, diffusion_models), or the folder "models" of either. Folders are found in any case and with '-' for
+ * '_'; everything below them is read, hidden files and names that are not UTF-8 excepted. */
+typedef struct sd_library sd_library;
+/* SD_E_NOT_FOUND when there is no such folder, or none of these in it. Needs no context. */
+sd_status sd_library_open(sd_library **out, const char *folder, sd_error *err);
+void sd_library_close(sd_library **library);
+size_t sd_library_count(const sd_library *library);
+/* In the order of kinds, then of names. Lives as long as the library. NULL behind the last one. */
+const sd_library_file *sd_library_at(const sd_library *library, size_t index);
+/* "checkpoint", "lora", "embedding", "vae", "taesd", "controlnet", "upscaler", "text_encoder", "unet". */
+const char *sd_library_kind_name(sd_library_kind kind);
 
 /* ---- models ---- */
 
@@ -88,8 +127,8 @@ typedef struct sd_lora_use {
     const char *blocks; /* factors of the UNet's blocks as A1111 users write them, "1,0,0,..."; NULL: all 1 */
 } sd_lora_use;
 
-/* Opens a single safetensors or GGUF file (LDM names) or a diffusers folder. The file stays mapped until the
- * model closes. */
+/* Opens a single safetensors or GGUF file (LDM names) or a diffusers folder: a path, or a name in the
+ * context's model folder. The file stays mapped until the model closes. */
 sd_status sd_model_open(sd_model **out, sd_context *context, const char *path,
                         const sd_model_options *options, sd_error *err);
 void sd_model_close(sd_model **model);

@@ -31,6 +31,11 @@ def command_rows(t):
     t.row(["info", "a", "b"], "info: expected one file, found also 'b'")
     t.row(["info", "none.png"], "none.png: No such file or directory")
     t.row(["info", "{tmp}"], "{tmp}: not a model folder: expected model_index.json in it")
+    t.row(["models"], "models: expected a folder of models")
+    t.row(["models", "a", "b"], "models: expected one folder, found also 'b'")
+    t.row(["models", "none"], "none: cannot open the model folder: No such file or directory")
+    t.row(["models", "{tmp}"], "{tmp}: expected folders as A1111 or ComfyUI have them (models/Stable-diffusion, "
+          "models/Lora, checkpoints, loras, embeddings ...), found none")
     t.row(["bench", "x"], "bench: unexpected argument 'x'")
     t.row(["bench", "--width", "0"], "--width: expected a whole number from 1 to 65536, found '0'")
     t.row(["bench", "--width", "63"], "size: expected multiples of 8 from 64 to 8192, found 63 x 512")
@@ -38,6 +43,29 @@ def command_rows(t):
     t.row(["bench", "--precision", "f8"], "--precision: expected auto, f32 or f16, found 'f8'")
     t.row(["bench", "--network", "unit"], "network: expected text, unet, decode or encode, found 'unit'")
     t.row(["bench", "--family", "sd9"], "family: expected a UNet of the table (sd1, sd2, sdxl ...), found 'sd9'")
+
+
+def library_rows(t):
+    """Names in a model folder."""
+    for name in ("checkpoints/tiny.safetensors", "Stable-diffusion/tiny.ckpt", "loras/acme.safetensors"):
+        t.file("library/models/" + name, b"x")
+    library, places = "{tmp}/library", "{tmp}/library/models/Stable-diffusion, {tmp}/library/models/checkpoints"
+
+    def row(model, message, *more):
+        t.row(["generate", "a", "--models", library, "-m", model, *more], message)
+    row("tinny", f"'tinny': no checkpoint of this name in {places}; did you mean 'tiny'?")
+    row("something", f"'something': no checkpoint of this name among the 2 in {places}")
+    row("tiny", f"'tiny' may be {library}/models/Stable-diffusion/tiny.ckpt or "
+        f"{library}/models/checkpoints/tiny.safetensors; write more of the name")
+    row("./tiny", "./tiny: cannot open the model: No such file or directory")
+    row("checkpoints/tiny", f"{library}/models/checkpoints/tiny.safetensors: expected a safetensors file, found "
+        "only 1 bytes")
+    t.row(["generate", "a", "--models", "none", "-m", MODEL],
+          "none: cannot open the model folder: No such file or directory")
+    t.row(["generate", "a", "--models", "{tmp}/library/models/loras/acme.safetensors", "-m", MODEL],
+          "{tmp}/library/models/loras/acme.safetensors: expected a folder of models, found a file")
+    t.row(["generate", "a", "--models", "{tmp}/library/models/loras", "-m", "tiny"],
+          "'tiny': there is no folder for checkpoints in {tmp}/library/models/loras")
 
 
 def option_rows(t):
@@ -126,6 +154,9 @@ class BadInput(refusals.Case):
 
     def test_commands(self):
         self.check_rows(command_rows)
+
+    def test_model_names(self):
+        self.check(library_rows)
 
     def test_options(self):
         self.check_rows(option_rows)

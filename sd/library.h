@@ -1,0 +1,31 @@
+/* Names of files in the users' model folders. Internal to the sd room; sd.h has the list. */
+#ifndef SD_LIBRARY_H
+#define SD_LIBRARY_H
+
+#include "sd/sd.h"
+
+/* Whether there is such a folder. */
+sd_status sd_library_check(const char *folder, sd_error *err);
+
+/* The files of one kind, or of all with SD_LIBRARY_KINDS. Folders are read anew at every call, so that what
+ * was added meanwhile is found. */
+sd_status sd_library_scan(sd_library **out, const char *folder, sd_library_kind kind, sd_error *err);
+
+/* The folders that were read, joined by ", "; NULL when there is none for these kinds. */
+const char *sd_library_places(const sd_library *library);
+
+/* The path of what `word` names, to be freed with free(): a path that exists is taken as it is; otherwise it
+ * is a name in `folder` (NULL: there is none, and the word is given back). A name is the path below the
+ * kind's folder, or its last parts, with or without the extension, in the same case or, when there is none
+ * such, in any. SD_E_NOT_FOUND names the folders that were searched and what may have been meant;
+ * SD_E_ARGUMENT two files between which the name does not choose. */
+sd_status sd_library_resolve(const char *folder, sd_library_kind kind, const char *word, char **path,
+                             sd_error *err);
+/* The same for names alone: what comes with a request must not reach files elsewhere. */
+sd_status sd_library_find(const char *folder, sd_library_kind kind, const char *name, char **path,
+                          sd_error *err);
+
+/* The last part of a file's name: "acme" of "style/acme". */
+const char *sd_library_stem(const char *name);
+
+#endif
