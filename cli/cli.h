@@ -66,13 +66,13 @@ struct cli_loras {
     sd_lora_use uses[CLI_LORAS];
     size_t count;
 };
-/* FILE[:STRENGTH[:TEXT]]; an exit code. */
+/* NAME[:STRENGTH[:TEXT]]; an exit code. */
 int cli_add_lora(struct cli_loras *loras, const char *value);
 /* Block weights of the last one. */
 int cli_set_lora_blocks(struct cli_loras *loras, const char *value);
 void cli_free_loras(struct cli_loras *loras);
-/* A line for each LoRA of the model, and one for each key that it did not use. */
-void cli_report_loras(const sd_model *model, FILE *out);
+/* A line for each LoRA of the model's set or of the last prompt, and one for each key that it did not use. */
+void cli_report_loras(const sd_model *model, bool in_prompt, FILE *out);
 
 /* Ctrl-C and SIGTERM ask this to stop. */
 sd_cancel *cli_cancel(void);

@@ -11,10 +11,12 @@ static const struct cli_option options[] = {
     {"model", 'm', "NAME", "safetensors file or diffusers folder, or a name in the model folder"},
     {"models", 0, "DIR", "folder of models in which names are looked up, as A1111 or ComfyUI lay it out"},
     {"output", 'o', "NAME", "file name; {seed}, {index} and {model} are filled in; default: sdvk-{seed}.png"},
-    {"lora", 'l', "FILE[:S[:T]]",
-     "merge a LoRA at strength S (default 1), T for the text encoders; may be repeated"},
+    {"lora", 'l', "NAME[:S[:T]]",
+     "merge a LoRA, a file or a name in the model folder, at strength S (default 1), T for the text "
+     "encoders; may be repeated"},
     {"lora-blocks", 0, "LIST", "12, 17, 20 or 26 block weights of the LoRA before it"},
-    {"lenient", 0, NULL, "ignore keys of a LoRA that fit no layer"},
+    {"lenient", 0, NULL,
+     "ignore keys of a LoRA that fit no layer, and LoRAs of the prompt that are not found"},
     {"init-image", 'i', "FILE", "start from this picture (PNG or JPEG)"},
     {"device", 'd', "DEVICE", "index, name or UUID from `sdvk devices`"},
     {"precision", 0, "TYPE", "auto, f32 or f16"},
@@ -287,6 +289,8 @@ static int render(struct request *r, sd_model *model, const sd_device *device, c
     r->params.cancel = &cancel;
     sd_status status = sd_generate(model, &r->params, &outputs, &err);
     cli_progress_end(&progress);
+    if (!status && !r->quiet)
+        cli_report_loras(model, true, stderr);
     int code = status ? cli_fail(&err) : save(r, outputs, name, device);
     sd_outputs_free(&outputs);
     sd_picture_free(&init);
@@ -330,7 +334,7 @@ int cli_generate(int argc, char **argv) {
         sd_context_device(context, &device);
         sd_model_get_info(model, &info);
         if (!r.quiet)
-            cli_report_loras(model, stderr);
+            cli_report_loras(model, false, stderr);
         code = r.plan ? print_plan(model, &r) : check_outputs(&r, info.name);
         if (!code && !r.plan)
             code = render(&r, model, &device, info.name);

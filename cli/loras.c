@@ -31,7 +31,7 @@ int cli_add_lora(struct cli_loras *loras, const char *value) {
         if (cut_number(path, &first))
             use->unet = first;
     }
-    return *path ? EXIT_OK : cli_usage("--lora: expected FILE[:STRENGTH[:TEXT]], found '%s'", value);
+    return *path ? EXIT_OK : cli_usage("--lora: expected NAME[:STRENGTH[:TEXT]], found '%s'", value);
 }
 
 int cli_set_lora_blocks(struct cli_loras *loras, const char *value) {
@@ -47,9 +47,11 @@ void cli_free_loras(struct cli_loras *loras) {
     loras->count = 0;
 }
 
-void cli_report_loras(const sd_model *model, FILE *out) {
+void cli_report_loras(const sd_model *model, bool in_prompt, FILE *out) {
     sd_lora_info lora;
     for (size_t i = 0; sd_model_lora(model, i, &lora); i++) {
+        if (lora.in_prompt != in_prompt)
+            continue;
         fprintf(out, "LoRA %s at %g", lora.name, (double)lora.unet);
         if (lora.text != lora.unet)
             fprintf(out, " (text %g)", (double)lora.text);

@@ -147,11 +147,13 @@ sd_status sd_lora_open(sd_lora **out, const char *path, sd_error *err) {
         return out_of_memory(err);
     bool folder = is_folder(path);
     const char *config = folder ? sd_arena_printf(&l->arena, "%s/adapter_config.json", path) : NULL;
-    const char *weights = folder ? sd_arena_printf(&l->arena, "%s/adapter_model.safetensors", path) : path;
+    l->weights = folder ? sd_arena_printf(&l->arena, "%s/adapter_model.safetensors", path)
+                        : sd_arena_strdup(&l->arena, path);
     l->path = sd_arena_strdup(&l->arena, path);
     l->name = name_of(&l->arena, path);
-    sd_status status = !l->path || !l->name || !weights || (folder && !config) ? out_of_memory(err) : SD_OK;
-    if (!status && !(status = sd_safetensors_open(weights, &l->file, err)) && !(status = parse(l, err)))
+    sd_status status =
+        !l->path || !l->name || !l->weights || (folder && !config) ? out_of_memory(err) : SD_OK;
+    if (!status && !(status = sd_safetensors_open(l->weights, &l->file, err)) && !(status = parse(l, err)))
         status = read_settings(l, config, err);
     if (!status && !l->module_count)
         status =
@@ -160,6 +162,10 @@ sd_status sd_lora_open(sd_lora **out, const char *path, sd_error *err) {
         sd_lora_close(&l);
     *out = l;
     return status;
+}
+
+const char *sd_lora_file(const sd_lora *lora) {
+    return lora->weights;
 }
 
 void sd_lora_close(sd_lora **lora) {

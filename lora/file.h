@@ -7,7 +7,8 @@
 
 struct sd_lora {
     sd_arena arena;
-    char *path, *name; /* name: last part of the path, without extension */
+    char *path, *name;   /* name: last part of the path, without extension */
+    const char *weights; /* path of the file */
     sd_safetensors *file;
     struct sd_lora_settings settings;
     struct sd_lora_module *modules;

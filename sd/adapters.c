@@ -47,6 +47,22 @@ sd_status sd_adapter_set_open(struct sd_adapter_set *set, const sd_lora_use *use
     return status;
 }
 
+sd_status sd_adapter_set_append(struct sd_adapter_set *set, struct sd_adapter_set *more, sd_error *err) {
+    if (!more->count)
+        return SD_OK;
+    struct sd_adapter *items = realloc(set->items, (set->count + (size_t)more->count) * sizeof *items);
+    if (!items) {
+        sd_adapter_set_close(more);
+        return sd_fail(err, SD_E_MEMORY, "out of memory");
+    }
+    memcpy(items + set->count, more->items, more->count * sizeof *items);
+    set->items = items;
+    set->count += more->count;
+    free(more->items);
+    *more = (struct sd_adapter_set){0};
+    return SD_OK;
+}
+
 void sd_adapter_set_close(struct sd_adapter_set *set) {
     for (uint32_t i = 0; i < set->count; i++) {
         sd_lora_match_destroy(&set->items[i].match);

@@ -15,6 +15,8 @@ struct sd_adapter {
     dev_t device;
     ino_t inode;
     int64_t size, changed;
+    char sha256[SD_SHA256_HEX], data_sha256[SD_SHA256_HEX]; /* of the file, and as A1111 has it; "" before
+                                                               they are asked for */
     sd_lora *file;
     sd_lora_match *match;
     struct sd_lora_strength strength;
@@ -29,6 +31,8 @@ struct sd_adapter_set {
 /* Opens and matches all files; nothing is left behind on failure. */
 sd_status sd_adapter_set_open(struct sd_adapter_set *set, const sd_lora_use *uses, size_t count, bool strict,
                               const sd_lora_targets *targets, sd_error *err);
+/* The adapters of `more` behind those of `set`; `more` is empty afterwards, also after a failure. */
+sd_status sd_adapter_set_append(struct sd_adapter_set *set, struct sd_adapter_set *more, sd_error *err);
 void sd_adapter_set_close(struct sd_adapter_set *set);
 
 /* Whether two sets do the same to a tensor. */

@@ -10,6 +10,7 @@
 struct run {
     sd_model *model;
     struct sd_request request;
+    struct sd_prompt prompt;
     struct sd_conditioning conditioning;
     struct sd_denoiser denoiser;
     float *latents; /* [count][h][w][channels] */
@@ -47,7 +48,7 @@ static void on_compiled(void *user, uint32_t done, uint32_t all) {
 
 static sd_status encode_text(struct run *run, sd_error *err) {
     const struct sd_request *r = &run->request;
-    const char *both[] = {r->params.negative_prompt, r->params.prompt};
+    const char *both[] = {r->params.negative_prompt, run->prompt.text};
     sd_status status = report(run, SD_PHASE_TEXT, 0, err);
     return status ? status
                   : sd_text_encode(run->model, r->guided ? both : both + 1, r->guided ? 2 : 1,
@@ -148,6 +149,19 @@ static sd_status decode_all(struct run *run, sd_outputs *outputs, sd_error *err)
     return status;
 }
 
+/* A1111 takes LoRAs from the prompt alone, and reads their tags in the negative prompt as words. */
+static sd_status read_prompts(struct run *run, sd_error *err) {
+    const sd_params *p = &run->request.params;
+    uint32_t column = sd_prompt_lora_column(p->negative_prompt);
+    if (column)
+        sd_log(
+            &run->model->context->log, SD_LOG_WARNING,
+            "negative_prompt: column %u: a LoRA works on the whole picture, so that its tag belongs into the "
+            "prompt; here it is read as text",
+            column);
+    return sd_prompt_read(&run->prompt, p->prompt, err);
+}
+
 /* Everything before the decoder. */
 static sd_status make_latents(struct run *run, sd_model *model, const sd_params *params, double *text_seconds,
                               sd_error *err) {
@@ -156,7 +170,9 @@ static sd_status make_latents(struct run *run, sd_model *model, const sd_params 
     sd_status status = sd_request_resolve(&run->request, model, params, err);
     run->watch = (struct sd_watch){run->request.params.cancel, on_compiled, run};
     if (!status)
-        status = sd_model_use_loras(model, &run->request.params, err);
+        status = read_prompts(run, err);
+    if (!status)
+        status = sd_model_use_loras(model, &run->request.params, &run->prompt, err);
     if (!status)
         status = encode_text(run, err);
     *text_seconds = sd_now() - run->began;
@@ -165,6 +181,7 @@ static sd_status make_latents(struct run *run, sd_model *model, const sd_params 
 
 static void clear_run(struct run *run) {
     sd_conditioning_clear(&run->conditioning);
+    sd_prompt_clear(&run->prompt);
     free(run->latents);
     free(run);
 }

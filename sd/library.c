@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -88,6 +89,19 @@ static size_t stem_length(const char *name) {
         if (is_called(dot, known[i]))
             return (size_t)(dot - name);
     return 0;
+}
+
+void sd_library_file_name(const char *path, char *out, size_t size) {
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    size_t begin = n;
+    while (begin && path[begin - 1] != '/')
+        begin--;
+    snprintf(out, size, "%.*s", (int)(n - begin), path + begin);
+    size_t stem = stem_length(out);
+    if (stem)
+        out[stem] = 0;
 }
 
 /* A VAE that lies beside the checkpoint it belongs to, as A1111 calls it. */

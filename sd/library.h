@@ -25,6 +25,9 @@ sd_status sd_library_resolve(const char *folder, sd_library_kind kind, const cha
 sd_status sd_library_find(const char *folder, sd_library_kind kind, const char *name, char **path,
                           sd_error *err);
 
+/* What a file is called: the last part of its path without extension, cut when it does not fit. */
+void sd_library_file_name(const char *path, char *out, size_t size);
+
 /* The last part of a file's name: "acme" of "style/acme". */
 const char *sd_library_stem(const char *name);
 

@@ -315,6 +315,8 @@ void sd_model_close(sd_model **handle) {
     sd_weights_destroy(vk, &m->decoder_weights);
     sd_weights_destroy(vk, &m->encoder_weights);
     sd_adapter_set_close(&m->adapters);
+    sd_lora_uses_clear(&m->loras);
+    sd_lora_uses_clear(&m->prompt_loras);
     sd_lora_targets_destroy(&m->targets);
     sd_checkpoint_close(&m->files);
     free(m);

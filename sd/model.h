@@ -7,6 +7,7 @@
 #include "sd/adapters.h"
 #include "sd/checkpoint.h"
 #include "sd/context.h"
+#include "sd/lora_uses.h"
 #include "sd/sample/discrete.h"
 #include "unet/unet.h"
 #include "vae/vae.h"
@@ -48,7 +49,9 @@ struct sd_model {
     sd_prediction prediction;
     sd_discrete noise;
     const char *default_schedule;
+    /* The LoRAs that are merged: the model's set, and behind it those of the last request's prompt. */
     struct sd_adapter_set adapters;
+    struct sd_lora_uses loras, prompt_loras;
     sd_lora_targets *targets;
     struct sd_adapted adapted[SD_LORA_PARTS];
     bool broken; /* a change of adapters was cut short */
@@ -67,8 +70,9 @@ struct sd_weight_source sd_model_source(sd_model *model, sd_lora_part part);
 /* Names the layers for adapters and matches those that the model is opened with; nothing is loaded yet. */
 sd_status sd_model_adapt(sd_model *model, const sd_model_options *options, sd_error *err);
 
-/* Before a run: the request's set of adapters, where it has one. */
-sd_status sd_model_use_loras(sd_model *model, const sd_params *params, sd_error *err);
+/* Before a run: the request's set of adapters, where it has one, and those of its prompt. */
+sd_status sd_model_use_loras(sd_model *model, const sd_params *params, const struct sd_prompt *prompt,
+                             sd_error *err);
 
 /* Loads what a run needs beyond sd_model_open: the encoder, or the other form of the UNet's upsamplers. */
 sd_status sd_model_need_encoder(sd_model *model, sd_error *err);

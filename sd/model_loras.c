@@ -36,11 +36,26 @@ static sd_status name_layers(sd_model *m, sd_error *err) {
     return status ? status : sd_lora_targets_finish(m->targets, err);
 }
 
+/* The model's set, then the prompt's. */
+static sd_status open_set(const sd_model *m, const struct sd_lora_uses *uses,
+                          const struct sd_lora_uses *prompt, struct sd_adapter_set *out, sd_error *err) {
+    struct sd_adapter_set more = {0};
+    sd_status status = sd_adapter_set_open(out, uses->items, uses->count, !uses->lenient, m->targets, err);
+    if (!status)
+        status = sd_adapter_set_open(&more, prompt->items, prompt->count, !prompt->lenient, m->targets, err);
+    if (!status)
+        status = sd_adapter_set_append(out, &more, err);
+    if (status)
+        sd_adapter_set_close(out);
+    return status;
+}
+
 sd_status sd_model_adapt(sd_model *m, const sd_model_options *options, sd_error *err) {
     sd_status status = name_layers(m, err);
-    return status ? status
-                  : sd_adapter_set_open(&m->adapters, options->loras, options->lora_count, !options->lenient,
-                                        m->targets, err);
+    if (!status)
+        status = sd_lora_uses_copy(&m->loras, m->context, options->loras, options->lora_count,
+                                   options->lenient, err);
+    return status ? status : open_set(m, &m->loras, &m->prompt_loras, &m->adapters, err);
 }
 
 /* What the set was and is, for one network. */
@@ -54,17 +69,13 @@ static bool changed(void *user, const char *name) {
     return !sd_adapter_sets_agree(c->before, c->after, c->part, name);
 }
 
-sd_status sd_model_set_loras(sd_model *m, const sd_lora_use *uses, size_t count, bool lenient,
-                             sd_error *err) {
-    struct sd_adapter_set before = m->adapters, after;
-    sd_status status = sd_adapter_set_open(&after, uses, count, !lenient, m->targets, err);
-    if (status)
-        return status;
-    m->adapters = after;
+/* Brings the device's weights from one set to the model's present one. */
+static sd_status load_changes(sd_model *m, const struct sd_adapter_set *before, sd_error *err) {
     bool again = m->broken; /* nothing of what lies on the device can be relied on */
+    sd_status status = SD_OK;
     m->broken = true;
     for (int part = 0; part < SD_LORA_PARTS && !status; part++) {
-        struct change change = {&before, &m->adapters, (sd_lora_part)part};
+        struct change change = {before, &m->adapters, (sd_lora_part)part};
         sd_weights *weights = sd_model_adapted_weights(m, (sd_lora_part)part);
         struct sd_weight_source source = sd_model_source(m, (sd_lora_part)part);
         if (!weights)
@@ -75,18 +86,55 @@ sd_status sd_model_set_loras(sd_model *m, const sd_lora_use *uses, size_t count,
             status = sd_weights_update(weights, m->context->vk, &source, m->precision, changed, &change, err);
     }
     m->broken = status != SD_OK;
+    return status;
+}
+
+/* Merges these and no others; both are taken over when their files can be used, and freed otherwise. */
+static sd_status exchange(sd_model *m, struct sd_lora_uses *uses, struct sd_lora_uses *prompt,
+                          sd_error *err) {
+    struct sd_adapter_set before = m->adapters, after;
+    sd_status status = open_set(m, uses, prompt, &after, err);
+    if (status) {
+        sd_lora_uses_clear(uses);
+        sd_lora_uses_clear(prompt);
+        return status;
+    }
+    sd_lora_uses_clear(&m->loras);
+    sd_lora_uses_clear(&m->prompt_loras);
+    m->loras = *uses;
+    m->prompt_loras = *prompt;
+    m->adapters = after;
+    status = load_changes(m, &before, err);
     sd_adapter_set_close(&before);
     return status;
 }
 
-sd_status sd_model_use_loras(sd_model *m, const sd_params *p, sd_error *err) {
+sd_status sd_model_set_loras(sd_model *m, const sd_lora_use *uses, size_t count, bool lenient,
+                             sd_error *err) {
+    struct sd_lora_uses set, none = {0};
+    sd_status status = sd_lora_uses_copy(&set, m->context, uses, count, lenient, err);
+    return status ? status : exchange(m, &set, &none, err);
+}
+
+sd_status sd_model_use_loras(sd_model *m, const sd_params *p, const struct sd_prompt *prompt, sd_error *err) {
+    struct sd_lora_uses set = {0}, tags = {0};
+    if (!p->loras && !prompt->lora_count && !m->prompt_loras.count)
+        return m->broken
+                   ? sd_fail(err, SD_E_DEVICE,
+                             "%s: a change of LoRAs failed half way; set them again or open the model again",
+                             m->files->path)
+                   : SD_OK;
+    sd_status status = sd_lora_uses_read(&tags, m->context, prompt, p->lenient, err);
+    if (status)
+        return status;
     if (p->loras)
-        return sd_model_set_loras(m, p->loras, p->lora_count, p->lenient, err);
-    if (m->broken)
-        return sd_fail(err, SD_E_DEVICE,
-                       "%s: a change of LoRAs failed half way; set them again or open the model again",
-                       m->files->path);
-    return SD_OK;
+        status = sd_lora_uses_copy(&set, m->context, p->loras, p->lora_count, p->lenient, err);
+    else
+        status = sd_lora_uses_copy(&set, m->context, m->loras.items, m->loras.count, m->loras.lenient, err);
+    if (!status)
+        return exchange(m, &set, &tags, err);
+    sd_lora_uses_clear(&tags);
+    return status;
 }
 
 bool sd_model_lora(const sd_model *m, size_t index, sd_lora_info *out) {
@@ -107,6 +155,7 @@ bool sd_model_lora(const sd_model *m, size_t index, sd_lora_info *out) {
                           .trigger = r->trigger,
                           .license = r->license,
                           .unet = a->strength.unet,
-                          .text = a->strength.text};
+                          .text = a->strength.text,
+                          .in_prompt = index >= m->loras.count};
     return true;
 }

@@ -1,4 +1,5 @@
 #include "sd/request.h"
+#include "sd/used.h"
 
 #include "sd/io/image.h"
 #include "sd/io/infotext.h"
@@ -11,9 +12,9 @@
 static char *make_infotext(const sd_model *model, const struct sd_request *r, const sd_output *o,
                            const char *hash) {
     char short_hash[SD_SHORT_HASH], clip_skip[16], strength[32], schedule[64];
-    sd_infotext_field extra[4];
+    sd_infotext_field extra[5];
     size_t count = 0;
-    sd_str text = {0};
+    sd_str text = {0}, loras = {0};
     sd_short_hash(hash, short_hash);
     if (r->params.clip_skip != model->family->clip_skip) {
         snprintf(clip_skip, sizeof clip_skip, "%u", r->params.clip_skip);
@@ -25,6 +26,9 @@ static char *make_infotext(const sd_model *model, const struct sd_request *r, co
     }
     if (r->rng == SD_RNG_CPU)
         extra[count++] = (sd_infotext_field){"RNG", "CPU"};
+    sd_used_lora_hashes(model, &loras);
+    if (loras.size)
+        extra[count++] = (sd_infotext_field){"Lora hashes", loras.text};
     snprintf(schedule, sizeof schedule, "%s", r->schedule->name);
     if (schedule[0] >= 'a' && schedule[0] <= 'z')
         schedule[0] = (char)(schedule[0] - 'a' + 'A');
@@ -42,8 +46,9 @@ static char *make_infotext(const sd_model *model, const struct sd_request *r, co
                                                    .extra = extra,
                                                    .extra_count = count,
                                                    .version = "sdvk " SD_VERSION});
-    if (text.failed)
+    if (text.failed || loras.failed)
         sd_str_clear(&text);
+    sd_str_clear(&loras);
     return text.text;
 }
 
@@ -79,6 +84,7 @@ static char *make_record(const sd_model *model, const struct sd_request *r, cons
              cJSON_AddStringToObject(json, "init_image_sha256", init) &&
              cJSON_AddNumberToObject(json, "strength", (double)p->strength);
     }
+    ok = ok && sd_used_record(model, json);
     char *text = ok ? cJSON_PrintUnformatted(json) : NULL;
     cJSON_Delete(json);
     return text;
@@ -87,6 +93,8 @@ static char *make_record(const sd_model *model, const struct sd_request *r, cons
 sd_status sd_output_describe(sd_output *output, sd_model *model, const struct sd_request *r, sd_error *err) {
     const char *hash;
     sd_status status = sd_model_hash(model, &hash, err);
+    if (!status)
+        status = sd_used_hash(model, err);
     if (status)
         return status;
     output->infotext = make_infotext(model, r, output, hash);

@@ -122,7 +122,7 @@ typedef struct sd_model_options {
 /* A LoRA (or one of its relatives: LoCon, LoHa, LoKr, DoRA, OFT, BOFT, (IA)^3, GLoRA, full differences)
  * merged into the model's weights. */
 typedef struct sd_lora_use {
-    const char *path;   /* a safetensors file, or a folder of PEFT's */
+    const char *path;   /* a safetensors file, a folder of PEFT's, or a name in the context's model folder */
     float unet, text;   /* strengths; 0 leaves that part alone, 1 is what was trained */
     const char *blocks; /* factors of the UNet's blocks as A1111 users write them, "1,0,0,..."; NULL: all 1 */
 } sd_lora_use;
@@ -150,6 +150,7 @@ typedef struct sd_lora_info {
     const char *family;                   /* what it was made for, or "unknown" */
     const char *base, *trigger, *license; /* from its metadata, or NULL */
     float unet, text;
+    bool in_prompt; /* not of the model's set, but of the last request's prompt */
 } sd_lora_info;
 /* False behind the last one. */
 bool sd_model_lora(const sd_model *model, size_t index, sd_lora_info *out);
@@ -207,6 +208,8 @@ typedef struct sd_progress {
 /* Numbers at 0 and strings at NULL mean the default that the options table states (sd_option_at). Pointers
  * are borrowed for the call. */
 typedef struct sd_params {
+    /* <lora:NAME[:unet[:te]]> in the prompt merges a LoRA of the context's model folder for this request,
+     * beside the model's set. In the negative prompt it is text, as in A1111. */
     const char *prompt, *negative_prompt;
     uint32_t width, height; /* pixels, multiples of 8; default: the model's own size */
     uint32_t steps;
@@ -219,7 +222,8 @@ typedef struct sd_params {
     float eta;                /* noise of ancestral and DDIM samplers; negative or 0: the sampler's own */
     const sd_lora_use *loras; /* the model's set becomes this one first; NULL leaves it as it is */
     size_t lora_count;
-    bool lenient;                 /* keys of a LoRA that fit nothing are ignored instead of refused */
+    bool lenient; /* keys of a LoRA that fit nothing, and LoRAs of the prompt that are not found, are ignored
+                     instead of refused */
     const sd_picture *init_image; /* img2img; scaled to width x height must already have been done */
     float strength;               /* how much of init_image is replaced, above 0 up to 1 */
     uint32_t vae_memory; /* MiB that the VAE may work in; default: what the device has left. With less it

@@ -66,6 +66,27 @@ def library_rows(t):
           "{tmp}/library/models/loras/acme.safetensors: expected a folder of models, found a file")
     t.row(["generate", "a", "--models", "{tmp}/library/models/loras", "-m", "tiny"],
           "'tiny': there is no folder for checkpoints in {tmp}/library/models/loras")
+    row(TINY, f"'acne': no LoRA of this name in {library}/models/loras; did you mean 'acme'?", "--lora", "acne:0.5")
+    row(TINY, f"{library}/models/loras/acme.safetensors: expected a safetensors file, found only 1 bytes", "--lora",
+        "acme")
+    row(TINY, "--lora: expected NAME[:STRENGTH[:TEXT]], found ':1'", "--lora", ":1")
+
+
+def tag_rows(t):
+    """LoRAs in the prompt."""
+    t.file("tags/loras/acme.safetensors", b"x")
+
+    def row(prompt, message, models=("--models", "{tmp}/tags")):
+        t.row(["generate", prompt, *models, "-m", TINY], message)
+    row("a <lora:acme", "prompt: column 3: expected '>' at the end of <lora:...")
+    row("ü <lora:acme:much>", "prompt: column 3: <lora:acme>: expected at most two numbers (UNet, text encoders), "
+        "unet=, te= or lbw=, found 'much'")
+    row("a <lora::1>", "prompt: column 3: expected <lora:NAME:STRENGTH>, found no name")
+    row("<lora:acme:lbw=1,2,3>", "prompt: column 1: block weights: expected 12, 17, 20 or 26 numbers, found 3")
+    row("a <hypernet:acme:1>", "prompt: column 3: hypernetworks are not supported: <hypernet:acme:1>")
+    row("a <lora:acm:1>", "prompt: column 3: 'acm': no LoRA of this name in {tmp}/tags/loras; did you mean 'acme'?")
+    row("a <lora:acme>", "prompt: column 3: 'acme': LoRAs have no names, as no model folder is given (--models DIR)",
+        models=())
 
 
 def option_rows(t):
@@ -157,6 +178,9 @@ class BadInput(refusals.Case):
 
     def test_model_names(self):
         self.check(library_rows)
+
+    def test_tags(self):
+        self.check(tag_rows)
 
     def test_options(self):
         self.check_rows(option_rows)

@@ -167,7 +167,7 @@ static void refused_sets_change_nothing(void **state) {
         sd_lora_use use;
         const char *message;
     } bad[] = {
-        {{NULL, 1, 1, NULL}, "loras: expected the path of a file, found none"},
+        {{NULL, 1, 1, NULL}, "loras: expected the path or the name of a file, found none"},
         {{"nowhere.safetensors", 1, 1, NULL},
          "nowhere.safetensors: cannot open the LoRA: No such file or directory"},
         {{ACME, NAN, 1, NULL}, ACME ": expected finite strengths, found nan and 1"},
