@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { EMBEDDINGS = 64 };
+
 static const struct cli_option options[] = {
     {"model", 'm', "NAME", "safetensors file or diffusers folder, or a name in the model folder"},
     {"models", 0, "DIR", "folder of models in which names are looked up, as A1111 or ComfyUI lay it out"},
@@ -15,8 +17,12 @@ static const struct cli_option options[] = {
      "merge a LoRA, a file or a name in the model folder, at strength S (default 1), T for the text "
      "encoders; may be repeated"},
     {"lora-blocks", 0, "LIST", "12, 17, 20 or 26 block weights of the LoRA before it"},
+    {"embedding", 'e', "NAME",
+     "a textual inversion, a file or a name in the model folder, for its name in the prompt; may be "
+     "repeated"},
     {"lenient", 0, NULL,
-     "ignore keys of a LoRA that fit no layer, and LoRAs of the prompt that are not found"},
+     "ignore keys of a LoRA that fit no layer, LoRAs of the prompt that are not found, and embeddings of "
+     "other models"},
     {"init-image", 'i', "FILE", "start from this picture (PNG or JPEG)"},
     {"device", 'd', "DEVICE", "index, name or UUID from `sdvk devices`"},
     {"precision", 0, "TYPE", "auto, f32 or f16"},
@@ -35,6 +41,7 @@ struct request {
     const char *model, *models, *output, *init, *device, *precision, *prediction;
     bool plan, json, overwrite, validation, quiet, verbose;
     struct cli_loras loras;
+    const char *embeddings[EMBEDDINGS];
 };
 
 static sd_cancel cancel;
@@ -81,6 +88,16 @@ static void set_option(struct request *r, const char *name, const char *value) {
         }
 }
 
+static int add_embedding(struct request *r, const char *value) {
+    if (r->params.embedding_count == EMBEDDINGS)
+        return cli_usage("--embedding: expected at most %d, found more", EMBEDDINGS);
+    if (!*value)
+        return cli_usage("--embedding: expected a file or a name, found ''");
+    r->embeddings[r->params.embedding_count++] = value;
+    r->params.embeddings = r->embeddings;
+    return EXIT_OK;
+}
+
 /* -1 to go on, else the exit code. */
 static int parse(int argc, char **argv, struct request *r) {
     struct cli_args args = {.argc = argc, .argv = argv, .options = options, .table = true};
@@ -97,6 +114,8 @@ static int parse(int argc, char **argv, struct request *r) {
             code = cli_add_lora(&r->loras, arg.value);
         else if (arg.option && !strcmp(arg.option->name, "lora-blocks"))
             code = cli_set_lora_blocks(&r->loras, arg.value);
+        else if (arg.option && !strcmp(arg.option->name, "embedding"))
+            code = add_embedding(r, arg.value);
         if (code)
             return code;
         if (arg.option)

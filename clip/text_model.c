@@ -50,7 +50,7 @@ struct sd_text_result sd_text_forward(sd_graph *g, const struct sd_text_config *
     }
     uint32_t wanted = config->layers - request->skip, run = request->pooled ? config->layers : wanted;
     sd_graph_scope(g, "embeddings");
-    sd_tensor *x = sd_embedding(g, tokens, m->tokens, m->positions), *hidden = x;
+    sd_tensor *x = sd_embedding_extended(g, tokens, m->tokens, request->extra, m->positions), *hidden = x;
     for (uint32_t i = 0; i < run; i++) {
         sd_graph_scope(g, "encoder.layers.%u", i);
         x = layer(g, config, &m->layer[i], x);

@@ -45,6 +45,8 @@ struct sd_text_request {
     uint32_t skip;   /* layers left out at the end: 0 for the last hidden state, 1 for the penultimate one */
     bool final_norm; /* apply the final layer norm to `hidden` (SD 1 and SD 2 do, SDXL does not) */
     bool pooled;     /* also compute `pooled` */
+    /* Vectors of textual inversions [1,1,E,hidden], for the tokens from config->vocabulary on; NULL: none. */
+    sd_tensor *extra;
 };
 
 struct sd_text_result {

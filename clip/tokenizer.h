@@ -90,9 +90,12 @@ void sd_chunk_fill(const sd_tokenizer *tokenizer, const sd_token *tokens, size_t
 sd_status sd_tokenizer_chunk(const sd_tokenizer *tokenizer, const char *text, size_t bytes, uint32_t pad,
                              uint32_t ids[SD_CHUNK_IDS], size_t *cut, sd_error *err);
 
-/* One text of any length as *chunks (at least 1) chunks, broken by sd_chunk_length. *ids is
- * [chunks][SD_CHUNK_IDS], to be freed with free(). Errors of sd_tokenizer_encode; *ids is then NULL and
- * *chunks 0. */
+/* Any number of tokens as *chunks (at least 1) chunks, broken by sd_chunk_length. *ids is
+ * [chunks][SD_CHUNK_IDS], to be freed with free(). SD_E_MEMORY; *ids is then NULL and *chunks 0. */
+sd_status sd_chunk_all(const sd_tokenizer *tokenizer, const sd_token *tokens, size_t count, uint32_t pad,
+                       size_t backtrack, uint32_t **ids, size_t *chunks, sd_error *err);
+
+/* The same for a text. Errors of sd_tokenizer_encode too. */
 sd_status sd_tokenizer_chunks(const sd_tokenizer *tokenizer, const char *text, size_t bytes, uint32_t pad,
                               size_t backtrack, uint32_t **ids, size_t *chunks, sd_error *err);
 

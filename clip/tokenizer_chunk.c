@@ -45,11 +45,27 @@ sd_status sd_tokenizer_chunk(const sd_tokenizer *tokenizer, const char *text, si
     return status;
 }
 
-static size_t count_chunks(const sd_token_list *list, size_t backtrack) {
+static size_t count_chunks(const sd_token *tokens, size_t count, size_t backtrack) {
     size_t chunks = 0;
-    for (size_t at = 0; at < list->count; chunks++)
-        at += sd_chunk_length(list->items + at, list->count - at, backtrack);
+    for (size_t at = 0; at < count; chunks++)
+        at += sd_chunk_length(tokens + at, count - at, backtrack);
     return chunks ? chunks : 1;
+}
+
+sd_status sd_chunk_all(const sd_tokenizer *tokenizer, const sd_token *tokens, size_t count, uint32_t pad,
+                       size_t backtrack, uint32_t **ids, size_t *chunks, sd_error *err) {
+    size_t all = count_chunks(tokens, count, backtrack), at = 0;
+    *chunks = 0;
+    uint32_t *out = *ids = calloc(all, SD_CHUNK_IDS * sizeof *out);
+    if (!out)
+        return sd_fail(err, SD_E_MEMORY, "out of memory for %zu chunks of tokens", all);
+    for (size_t i = 0; i < all; i++) {
+        size_t length = count ? sd_chunk_length(tokens + at, count - at, backtrack) : 0;
+        sd_chunk_fill(tokenizer, count ? tokens + at : NULL, length, pad, out + i * SD_CHUNK_IDS);
+        at += length;
+    }
+    *chunks = all;
+    return SD_OK;
 }
 
 sd_status sd_tokenizer_chunks(const sd_tokenizer *tokenizer, const char *text, size_t bytes, uint32_t pad,
@@ -58,22 +74,8 @@ sd_status sd_tokenizer_chunks(const sd_tokenizer *tokenizer, const char *text, s
     *ids = NULL;
     *chunks = 0;
     sd_status status = sd_tokenizer_encode(tokenizer, text, bytes, &list, err);
-    if (status)
-        goto done;
-    size_t count = count_chunks(&list, backtrack), at = 0;
-    uint32_t *out = calloc(count, SD_CHUNK_IDS * sizeof *out);
-    if (!out) {
-        status = sd_fail(err, SD_E_MEMORY, "out of memory for %zu chunks of tokens", count);
-        goto done;
-    }
-    for (size_t i = 0; i < count; i++) {
-        size_t length = list.count ? sd_chunk_length(list.items + at, list.count - at, backtrack) : 0;
-        sd_chunk_fill(tokenizer, list.count ? list.items + at : NULL, length, pad, out + i * SD_CHUNK_IDS);
-        at += length;
-    }
-    *ids = out;
-    *chunks = count;
-done:
+    if (!status)
+        status = sd_chunk_all(tokenizer, list.items, list.count, pad, backtrack, ids, chunks, err);
     sd_token_list_clear(&list);
     return status;
 }

@@ -11,6 +11,7 @@ struct run {
     sd_model *model;
     struct sd_request request;
     struct sd_prompt prompt;
+    struct sd_embeddings embeddings;
     struct sd_conditioning conditioning;
     struct sd_denoiser denoiser;
     float *latents; /* [count][h][w][channels] */
@@ -50,9 +51,12 @@ static sd_status encode_text(struct run *run, sd_error *err) {
     const struct sd_request *r = &run->request;
     const char *both[] = {r->params.negative_prompt, run->prompt.text};
     sd_status status = report(run, SD_PHASE_TEXT, 0, err);
-    return status ? status
-                  : sd_text_encode(run->model, r->guided ? both : both + 1, r->guided ? 2 : 1,
-                                   r->params.clip_skip, &run->watch, &run->conditioning, err);
+    if (!status)
+        status = sd_text_encode(run->model, r->guided ? both : both + 1, r->guided ? 2 : 1,
+                                r->params.clip_skip, &run->embeddings, &run->watch, &run->conditioning, err);
+    if (!status)
+        sd_embeddings_report(&run->embeddings);
+    return status;
 }
 
 static sd_status denoise(void *user, const float *x, float sigma, float *denoised, sd_error *err) {
@@ -144,7 +148,7 @@ static sd_status decode_all(struct run *run, sd_outputs *outputs, sd_error *err)
             status = sd_fail(err, SD_E_MEMORY, "out of memory");
         else if (!(status = sd_decode(run->model, &r->params, &run->watch,
                                       run->latents + run->image * run->values, o->picture.pixels, err)))
-            status = sd_output_describe(o, run->model, r, err);
+            status = sd_output_describe(o, run->model, r, &run->embeddings, err);
     }
     return status;
 }
@@ -159,7 +163,8 @@ static sd_status read_prompts(struct run *run, sd_error *err) {
             "negative_prompt: column %u: a LoRA works on the whole picture, so that its tag belongs into the "
             "prompt; here it is read as text",
             column);
-    return sd_prompt_read(&run->prompt, p->prompt, err);
+    sd_status status = sd_prompt_read(&run->prompt, p->prompt, err);
+    return status ? status : sd_embeddings_find(&run->embeddings, run->model, p, err);
 }
 
 /* Everything before the decoder. */
@@ -182,6 +187,7 @@ static sd_status make_latents(struct run *run, sd_model *model, const sd_params 
 static void clear_run(struct run *run) {
     sd_conditioning_clear(&run->conditioning);
     sd_prompt_clear(&run->prompt);
+    sd_embeddings_clear(&run->embeddings);
     free(run->latents);
     free(run);
 }

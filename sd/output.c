@@ -9,12 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char *make_infotext(const sd_model *model, const struct sd_request *r, const sd_output *o,
-                           const char *hash) {
+static char *make_infotext(const sd_model *model, const struct sd_request *r,
+                           const struct sd_embeddings *embeddings, const sd_output *o, const char *hash) {
     char short_hash[SD_SHORT_HASH], clip_skip[16], strength[32], schedule[64];
-    sd_infotext_field extra[5];
+    sd_infotext_field extra[6];
     size_t count = 0;
-    sd_str text = {0}, loras = {0};
+    sd_str text = {0}, loras = {0}, inversions = {0};
     sd_short_hash(hash, short_hash);
     if (r->params.clip_skip != model->family->clip_skip) {
         snprintf(clip_skip, sizeof clip_skip, "%u", r->params.clip_skip);
@@ -29,6 +29,9 @@ static char *make_infotext(const sd_model *model, const struct sd_request *r, co
     sd_used_lora_hashes(model, &loras);
     if (loras.size)
         extra[count++] = (sd_infotext_field){"Lora hashes", loras.text};
+    sd_used_embedding_hashes(embeddings, &inversions);
+    if (inversions.size)
+        extra[count++] = (sd_infotext_field){"TI hashes", inversions.text};
     snprintf(schedule, sizeof schedule, "%s", r->schedule->name);
     if (schedule[0] >= 'a' && schedule[0] <= 'z')
         schedule[0] = (char)(schedule[0] - 'a' + 'A');
@@ -46,14 +49,15 @@ static char *make_infotext(const sd_model *model, const struct sd_request *r, co
                                                    .extra = extra,
                                                    .extra_count = count,
                                                    .version = "sdvk " SD_VERSION});
-    if (text.failed || loras.failed)
+    if (text.failed || loras.failed || inversions.failed)
         sd_str_clear(&text);
     sd_str_clear(&loras);
+    sd_str_clear(&inversions);
     return text.text;
 }
 
-static char *make_record(const sd_model *model, const struct sd_request *r, const sd_output *o,
-                         const char *hash) {
+static char *make_record(const sd_model *model, const struct sd_request *r,
+                         const struct sd_embeddings *embeddings, const sd_output *o, const char *hash) {
     const struct sd_vk_info *info = sd_vk_info(model->context->vk);
     const sd_params *p = &r->params;
     cJSON *json = cJSON_CreateObject(), *about = cJSON_AddObjectToObject(json, "model"),
@@ -84,21 +88,22 @@ static char *make_record(const sd_model *model, const struct sd_request *r, cons
              cJSON_AddStringToObject(json, "init_image_sha256", init) &&
              cJSON_AddNumberToObject(json, "strength", (double)p->strength);
     }
-    ok = ok && sd_used_record(model, json);
+    ok = ok && sd_used_record(model, embeddings, json);
     char *text = ok ? cJSON_PrintUnformatted(json) : NULL;
     cJSON_Delete(json);
     return text;
 }
 
-sd_status sd_output_describe(sd_output *output, sd_model *model, const struct sd_request *r, sd_error *err) {
+sd_status sd_output_describe(sd_output *output, sd_model *model, const struct sd_request *r,
+                             struct sd_embeddings *embeddings, sd_error *err) {
     const char *hash;
     sd_status status = sd_model_hash(model, &hash, err);
     if (!status)
-        status = sd_used_hash(model, err);
+        status = sd_used_hash(model, embeddings, err);
     if (status)
         return status;
-    output->infotext = make_infotext(model, r, output, hash);
-    output->json = make_record(model, r, output, hash);
+    output->infotext = make_infotext(model, r, embeddings, output, hash);
+    output->json = make_record(model, r, embeddings, output, hash);
     return output->infotext && output->json ? SD_OK : sd_fail(err, SD_E_MEMORY, "out of memory");
 }
 

@@ -3,6 +3,7 @@
 #define SD_REQUEST_H
 
 #include "sd/base/rng.h"
+#include "sd/embeddings.h"
 #include "sd/model.h"
 #include "sd/sample/sampler.h"
 #include "sd/sd.h"
@@ -23,6 +24,7 @@ sd_status sd_request_resolve(struct sd_request *r, const sd_model *model, const 
                              sd_error *err);
 
 /* Fills infotext and JSON record of one image. */
-sd_status sd_output_describe(sd_output *output, sd_model *model, const struct sd_request *r, sd_error *err);
+sd_status sd_output_describe(sd_output *output, sd_model *model, const struct sd_request *r,
+                             struct sd_embeddings *embeddings, sd_error *err);
 
 #endif

@@ -222,8 +222,12 @@ typedef struct sd_params {
     float eta;                /* noise of ancestral and DDIM samplers; negative or 0: the sampler's own */
     const sd_lora_use *loras; /* the model's set becomes this one first; NULL leaves it as it is */
     size_t lora_count;
-    bool lenient; /* keys of a LoRA that fit nothing, and LoRAs of the prompt that are not found, are ignored
-                     instead of refused */
+    /* Textual inversions, files or names in the context's model folder, whose names may stand in the prompts
+     * beside those of the model folder. */
+    const char *const *embeddings;
+    size_t embedding_count;
+    bool lenient; /* keys of a LoRA that fit nothing, LoRAs of the prompt that are not found and embeddings
+                     that do not fit the model are ignored instead of refused */
     const sd_picture *init_image; /* img2img; scaled to width x height must already have been done */
     float strength;               /* how much of init_image is replaced, above 0 up to 1 */
     uint32_t vae_memory; /* MiB that the VAE may work in; default: what the device has left. With less it

@@ -9,16 +9,31 @@ struct ids {
     size_t chunks;
 };
 
+/* The chunks of one prompt. */
+static sd_status tokenize_one(const struct sd_text_part *part, const char *prompt, const char *what,
+                              struct sd_embeddings *embeddings, int encoder, uint32_t **ids, size_t *chunks,
+                              sd_error *err) {
+    sd_token_list list = {0};
+    sd_status status = sd_tokenizer_encode(part->tokenizer, prompt, strlen(prompt), &list, err);
+    if (!status)
+        status = sd_embeddings_place(embeddings, encoder, what, &list, err);
+    if (!status)
+        status = sd_chunk_all(part->tokenizer, list.items, list.count, part->pad, SD_CHUNK_BACKTRACK, ids,
+                              chunks, err);
+    sd_token_list_clear(&list);
+    return status;
+}
+
 /* Every prompt gets as many chunks as the longest one; the rest is empty chunks. */
 static sd_status tokenize(const struct sd_text_part *part, const char *const *prompts, uint32_t count,
-                          struct ids *out, sd_error *err) {
+                          struct sd_embeddings *embeddings, int encoder, struct ids *out, sd_error *err) {
     uint32_t *ids[2] = {NULL, NULL};
     size_t chunks[2] = {0, 0};
     sd_status status = SD_OK;
     *out = (struct ids){NULL, 0};
     for (uint32_t i = 0; i < count && !status; i++) {
-        status = sd_tokenizer_chunks(part->tokenizer, prompts[i], strlen(prompts[i]), part->pad,
-                                     SD_CHUNK_BACKTRACK, &ids[i], &chunks[i], err);
+        const char *what = i + 1 < count ? "negative_prompt" : "prompt";
+        status = tokenize_one(part, prompts[i], what, embeddings, encoder, &ids[i], &chunks[i], err);
         if (chunks[i] > out->chunks)
             out->chunks = chunks[i];
     }
@@ -53,10 +68,11 @@ static void place_columns(struct sd_conditioning *c, const float *hidden, uint32
 }
 
 static sd_status run_encoder(sd_model *model, const struct sd_text_part *part, const struct ids *ids,
-                             uint32_t skip, bool pooled, uint32_t column, const struct sd_watch *watch,
-                             struct sd_conditioning *out, sd_error *err) {
+                             const struct sd_embedding_rows *extra, uint32_t skip, bool pooled,
+                             uint32_t column, const struct sd_watch *watch, struct sd_conditioning *out,
+                             sd_error *err) {
     uint32_t rows = out->prompts * (uint32_t)ids->chunks, width = part->config.hidden;
-    const struct sd_text_request request = {
+    struct sd_text_request request = {
         .skip = skip, .final_norm = model->family->final_norm, .pooled = pooled};
     struct sd_stage stage;
     struct sd_text_result result = {NULL, NULL};
@@ -65,6 +81,9 @@ static sd_status run_encoder(sd_model *model, const struct sd_text_part *part, c
     sd_status status = sd_stage_begin(&stage, sd_vk_info(model->context->vk), model->act, err);
     if (!status) {
         tokens = sd_graph_input(stage.graph, "tokens", SD_RATE_PROMPT, SD_I32, rows, 1, SD_CHUNK_IDS, 1);
+        if (extra->count)
+            request.extra =
+                sd_graph_input(stage.graph, "embeddings", SD_RATE_PROMPT, SD_F32, 1, 1, extra->count, width);
         result = sd_text_forward(stage.graph, &part->config, &part->model, &request, tokens);
         sd_graph_output(stage.graph, result.hidden, "hidden");
         if (pooled)
@@ -75,6 +94,8 @@ static sd_status run_encoder(sd_model *model, const struct sd_text_part *part, c
     all = malloc((size_t)rows * SD_CHUNK_IDS * (out->pooled_width + 1) * sizeof *all);
     if (!status && (!hidden || !all))
         status = sd_fail(err, SD_E_MEMORY, "out of memory");
+    if (!status && request.extra)
+        status = sd_stage_write(&stage, request.extra, extra->values, err);
     if (!status && !(status = sd_stage_write(&stage, tokens, ids->all, err)) &&
         !(status = sd_exec_run(stage.exec, SD_RATE_PROMPT, err)))
         status = sd_stage_read(&stage, result.hidden, hidden, "the text encoder", err);
@@ -106,14 +127,15 @@ static sd_status layers_skipped(const struct sd_text_part *part, uint32_t clip_s
 }
 
 sd_status sd_text_encode(sd_model *model, const char *const *prompts, uint32_t count, uint32_t clip_skip,
-                         const struct sd_watch *watch, struct sd_conditioning *out, sd_error *err) {
+                         struct sd_embeddings *embeddings, const struct sd_watch *watch,
+                         struct sd_conditioning *out, sd_error *err) {
     struct ids ids[2] = {{NULL, 0}, {NULL, 0}};
     sd_status status = SD_OK;
     uint32_t skip = 0, column = 0;
     *out = (struct sd_conditioning){.prompts = count, .pooled_width = sd_model_pooled_width(model)};
     for (int e = 0; e < 2 && !status; e++)
         if (model->text[e].present) {
-            status = tokenize(&model->text[e], prompts, count, &ids[e], err);
+            status = tokenize(&model->text[e], prompts, count, embeddings, e, &ids[e], err);
             out->width += model->text[e].config.hidden;
             out->tokens = (uint32_t)ids[e].chunks * SD_CHUNK_IDS;
         }
@@ -126,7 +148,8 @@ sd_status sd_text_encode(sd_model *model, const char *const *prompts, uint32_t c
             bool pooled = model->family->pooled && (e == 1 || !model->text[1].present);
             if (!(status =
                       layers_skipped(&model->text[e], clip_skip ? clip_skip : model->clip_skip, &skip, err)))
-                status = run_encoder(model, &model->text[e], &ids[e], skip, pooled, column, watch, out, err);
+                status = run_encoder(model, &model->text[e], &ids[e], &embeddings->rows[e], skip, pooled,
+                                     column, watch, out, err);
             column += model->text[e].config.hidden;
         }
     free(ids[0].all);

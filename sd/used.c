@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Digits of a LoRA's hash that A1111 writes. */
+/* Digits of these hashes that A1111 writes. */
 enum { shown_digits = 12 };
 
-sd_status sd_used_hash(sd_model *m, sd_error *err) {
+sd_status sd_used_hash(sd_model *m, struct sd_embeddings *embeddings, sd_error *err) {
     sd_status status = SD_OK;
     for (uint32_t i = 0; i < m->adapters.count && !status; i++) {
         struct sd_adapter *a = &m->adapters.items[i];
@@ -19,6 +19,11 @@ sd_status sd_used_hash(sd_model *m, sd_error *err) {
         const char *path = sd_lora_file(a->file);
         if (!(status = sd_hash_cache_get(m->context->hashes, path, SD_HASH_FILE, a->sha256, err)))
             status = sd_hash_cache_get(m->context->hashes, path, SD_HASH_DATA, a->data_sha256, err);
+    }
+    for (size_t i = 0; i < embeddings->used_count && !status; i++) {
+        struct sd_embedding *x = &embeddings->items[embeddings->used[i]];
+        if (!x->sha256[0])
+            status = sd_hash_cache_get(m->context->hashes, x->path, SD_HASH_FILE, x->sha256, err);
     }
     return status;
 }
@@ -33,10 +38,12 @@ static const sd_lora_use *use_of(const sd_model *m, uint32_t i, const char **nam
 }
 
 /* Readers split the list at commas and colons, so that A1111 leaves them out of names. */
-static void put_name(sd_str *out, const char *name) {
+static void put_hash(sd_str *out, const char *name, const char *hash) {
+    sd_str_append(out, out->size ? ", " : "");
     for (; *name; name++)
         if (*name != ',' && *name != ':')
             sd_str_append_bytes(out, name, 1);
+    sd_str_printf(out, ": %.*s", (int)shown_digits, hash);
 }
 
 void sd_used_lora_hashes(const sd_model *m, sd_str *out) {
@@ -48,11 +55,15 @@ void sd_used_lora_hashes(const sd_model *m, sd_str *out) {
             use_of(m, k, &other);
             again = !strcmp(name, other);
         }
-        if (again)
-            continue;
-        sd_str_append(out, out->size ? ", " : "");
-        put_name(out, name);
-        sd_str_printf(out, ": %.*s", (int)shown_digits, m->adapters.items[i].data_sha256);
+        if (!again)
+            put_hash(out, name, m->adapters.items[i].data_sha256);
+    }
+}
+
+void sd_used_embedding_hashes(const struct sd_embeddings *embeddings, sd_str *out) {
+    for (size_t i = 0; i < embeddings->used_count; i++) {
+        const struct sd_embedding *x = &embeddings->items[embeddings->used[i]];
+        put_hash(out, x->name, x->sha256);
     }
 }
 
@@ -81,12 +92,22 @@ static bool add_lora(cJSON *list, const sd_model *m, uint32_t i) {
            cJSON_AddBoolToObject(json, "in_prompt", i >= m->loras.count);
 }
 
-bool sd_used_record(const sd_model *m, cJSON *json) {
-    if (!m->adapters.count)
-        return true;
-    cJSON *list = cJSON_AddArrayToObject(json, "loras");
-    bool ok = list != NULL;
+static bool add_embedding(cJSON *list, const struct sd_embedding *x) {
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddItemToArray(list, json);
+    return json && cJSON_AddStringToObject(json, "name", x->name) &&
+           cJSON_AddStringToObject(json, "file", sd_library_stem(x->path)) &&
+           cJSON_AddStringToObject(json, "sha256", x->sha256) &&
+           cJSON_AddNumberToObject(json, "vectors", x->file.vectors);
+}
+
+bool sd_used_record(const sd_model *m, const struct sd_embeddings *embeddings, cJSON *json) {
+    cJSON *loras = m->adapters.count ? cJSON_AddArrayToObject(json, "loras") : NULL;
+    cJSON *inversions = embeddings->used_count ? cJSON_AddArrayToObject(json, "embeddings") : NULL;
+    bool ok = (loras || !m->adapters.count) && (inversions || !embeddings->used_count);
     for (uint32_t i = 0; i < m->adapters.count && ok; i++)
-        ok = add_lora(list, m, i);
+        ok = add_lora(loras, m, i);
+    for (size_t i = 0; i < embeddings->used_count && ok; i++)
+        ok = add_embedding(inversions, &embeddings->items[embeddings->used[i]]);
     return ok;
 }

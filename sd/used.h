@@ -3,17 +3,21 @@
 #define SD_USED_H
 
 #include "sd/base/str.h"
+#include "sd/embeddings.h"
 #include "sd/model.h"
 
 struct cJSON;
 
-/* Fills in the hashes of the model's adapters. */
-sd_status sd_used_hash(sd_model *model, sd_error *err);
+/* Fills in the hashes of the model's adapters and of the embeddings that were used. */
+sd_status sd_used_hash(sd_model *model, struct sd_embeddings *embeddings, sd_error *err);
 
 /* "acme: 0123456789ab, ink: ...", the value of A1111's "Lora hashes"; nothing without LoRAs. */
 void sd_used_lora_hashes(const sd_model *model, sd_str *out);
 
-/* Adds "loras" where there are any; false when memory runs out. */
-bool sd_used_record(const sd_model *model, struct cJSON *json);
+/* The same of A1111's "TI hashes". */
+void sd_used_embedding_hashes(const struct sd_embeddings *embeddings, sd_str *out);
+
+/* Adds "loras" and "embeddings" where there are any; false when memory runs out. */
+bool sd_used_record(const sd_model *model, const struct sd_embeddings *embeddings, struct cJSON *json);
 
 #endif

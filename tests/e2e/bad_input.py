@@ -45,50 +45,6 @@ def command_rows(t):
     t.row(["bench", "--family", "sd9"], "family: expected a UNet of the table (sd1, sd2, sdxl ...), found 'sd9'")
 
 
-def library_rows(t):
-    """Names in a model folder."""
-    for name in ("checkpoints/tiny.safetensors", "Stable-diffusion/tiny.ckpt", "loras/acme.safetensors"):
-        t.file("library/models/" + name, b"x")
-    library, places = "{tmp}/library", "{tmp}/library/models/Stable-diffusion, {tmp}/library/models/checkpoints"
-
-    def row(model, message, *more):
-        t.row(["generate", "a", "--models", library, "-m", model, *more], message)
-    row("tinny", f"'tinny': no checkpoint of this name in {places}; did you mean 'tiny'?")
-    row("something", f"'something': no checkpoint of this name among the 2 in {places}")
-    row("tiny", f"'tiny' may be {library}/models/Stable-diffusion/tiny.ckpt or "
-        f"{library}/models/checkpoints/tiny.safetensors; write more of the name")
-    row("./tiny", "./tiny: cannot open the model: No such file or directory")
-    row("checkpoints/tiny", f"{library}/models/checkpoints/tiny.safetensors: expected a safetensors file, found "
-        "only 1 bytes")
-    t.row(["generate", "a", "--models", "none", "-m", MODEL],
-          "none: cannot open the model folder: No such file or directory")
-    t.row(["generate", "a", "--models", "{tmp}/library/models/loras/acme.safetensors", "-m", MODEL],
-          "{tmp}/library/models/loras/acme.safetensors: expected a folder of models, found a file")
-    t.row(["generate", "a", "--models", "{tmp}/library/models/loras", "-m", "tiny"],
-          "'tiny': there is no folder for checkpoints in {tmp}/library/models/loras")
-    row(TINY, f"'acne': no LoRA of this name in {library}/models/loras; did you mean 'acme'?", "--lora", "acne:0.5")
-    row(TINY, f"{library}/models/loras/acme.safetensors: expected a safetensors file, found only 1 bytes", "--lora",
-        "acme")
-    row(TINY, "--lora: expected NAME[:STRENGTH[:TEXT]], found ':1'", "--lora", ":1")
-
-
-def tag_rows(t):
-    """LoRAs in the prompt."""
-    t.file("tags/loras/acme.safetensors", b"x")
-
-    def row(prompt, message, models=("--models", "{tmp}/tags")):
-        t.row(["generate", prompt, *models, "-m", TINY], message)
-    row("a <lora:acme", "prompt: column 3: expected '>' at the end of <lora:...")
-    row("ü <lora:acme:much>", "prompt: column 3: <lora:acme>: expected at most two numbers (UNet, text encoders), "
-        "unet=, te= or lbw=, found 'much'")
-    row("a <lora::1>", "prompt: column 3: expected <lora:NAME:STRENGTH>, found no name")
-    row("<lora:acme:lbw=1,2,3>", "prompt: column 1: block weights: expected 12, 17, 20 or 26 numbers, found 3")
-    row("a <hypernet:acme:1>", "prompt: column 3: hypernetworks are not supported: <hypernet:acme:1>")
-    row("a <lora:acm:1>", "prompt: column 3: 'acm': no LoRA of this name in {tmp}/tags/loras; did you mean 'acme'?")
-    row("a <lora:acme>", "prompt: column 3: 'acme': LoRAs have no names, as no model folder is given (--models DIR)",
-        models=())
-
-
 def option_rows(t):
     for option, value, message in [
             ("--sampler", "eular", "unknown sampler 'eular'; did you mean 'euler'?"),
@@ -175,12 +131,6 @@ class BadInput(refusals.Case):
 
     def test_commands(self):
         self.check_rows(command_rows)
-
-    def test_model_names(self):
-        self.check(library_rows)
-
-    def test_tags(self):
-        self.check(tag_rows)
 
     def test_options(self):
         self.check_rows(option_rows)

@@ -65,6 +65,22 @@ class Models(program.Case):
         self.assertIn("LoRA acme at 0.5: LoRA of rank 8, 120 of 120 modules\n"
                       "LoRA acme at 0.25 (text 1): LoRA of rank 8, 120 of 120 modules\n", done.stderr)
 
+    def test_embeddings(self):
+        golden = ROOT / "tests/golden"
+        tiny = ["-m", golden / "networks/sd1", "--negative-prompt", "halves"]
+        named = self.picture(*tiny, "--models", golden, prompt="a photo of one mug")
+        given = self.picture(*tiny, "-e", golden / "embeddings/one.safetensors", "--embedding",
+                             golden / "embeddings/halves.safetensors", prompt="a photo of one mug")
+        self.assertEqual(named, given)
+        self.assertNotEqual(pixels(named), pixels(self.picture(*tiny, prompt="a photo of one mug")))
+        hashes = {name: hashlib.sha256((golden / f"embeddings/{name}.safetensors").read_bytes()).hexdigest()
+                  for name in ("halves", "one")}
+        self.assertEqual(json.loads(texts(named)["sdvk"])["embeddings"], [
+            {"name": "halves", "file": "halves.safetensors", "sha256": hashes["halves"], "vectors": 2},
+            {"name": "one", "file": "one.safetensors", "sha256": hashes["one"], "vectors": 1}])
+        self.assertIn(f', TI hashes: "halves: {hashes["halves"][:12]}, one: {hashes["one"][:12]}", ',
+                      texts(named)["parameters"])
+
     def test_hashes_are_remembered(self):
         cache = {"XDG_CACHE_HOME": str(self.folder / "cache")}
         database = self.folder / "cache/sdvk/hashes.sqlite"

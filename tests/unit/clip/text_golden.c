@@ -28,8 +28,9 @@ static void find_ends(const sd_file_tensor *ids, uint32_t *rows) {
 
 /* Every request that the families make, in one graph. */
 static void encode(void **state, const char *family, const char *part, const char *batch, sd_dtype act) {
-    static const struct sd_text_request last = {0, true, true}, penultimate = {1, false, true},
-                                        normed = {1, true, false};
+    static const struct sd_text_request last = {.final_norm = true, .pooled = true},
+                                        penultimate = {.skip = 1, .pooled = true},
+                                        normed = {.skip = 1, .final_norm = true};
     golden *t = golden_begin(state, family, part, act);
     sd_graph *g = golden_graph(t);
     struct sd_text_config config;

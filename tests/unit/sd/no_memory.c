@@ -15,7 +15,8 @@
 
 #include <cmocka.h>
 
-#define MODEL SDVK_SOURCE_DIR "/tests/golden/networks/sd1"
+#define GOLDEN SDVK_SOURCE_DIR "/tests/golden"
+#define MODEL GOLDEN "/networks/sd1"
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
@@ -74,8 +75,15 @@ struct state {
     sd_model *model;
 };
 
-static const sd_params params = {
-    .prompt = "a red mug", .width = 64, .height = 64, .steps = 1, .seed = 7, .sampler = "euler_a"};
+static const sd_context_options options = {.cache_dir = "", .models = GOLDEN};
+
+/* With a LoRA and an embedding of the model folder. */
+static const sd_params params = {.prompt = "a red mug, one <lora:kohya_sd1:0.5>",
+                                 .width = 64,
+                                 .height = 64,
+                                 .steps = 1,
+                                 .seed = 7,
+                                 .sampler = "euler_a"};
 
 static sd_status generate(struct state *s, sd_error *err) {
     uint8_t grey[64 * 64 * 3];
@@ -99,7 +107,7 @@ static sd_status once(struct state *s, enum part part, sd_error *err) {
     sd_status status;
     switch (part) {
     case OPEN_DEVICE:
-        status = sd_context_create(&s->context, &(sd_context_options){.cache_dir = ""}, err);
+        status = sd_context_create(&s->context, &options, err);
         assert_int_equal(!status, s->context != NULL);
         sd_context_destroy(&s->context);
         return status;
@@ -118,7 +126,7 @@ static sd_status once(struct state *s, enum part part, sd_error *err) {
 static void prepare(struct state *s, enum part part) {
     sd_error err = {0};
     *s = (struct state){NULL, NULL};
-    if (part > OPEN_DEVICE && sd_context_create(&s->context, &(sd_context_options){.cache_dir = ""}, &err))
+    if (part > OPEN_DEVICE && sd_context_create(&s->context, &options, &err))
         fail_msg("%s", err.message);
     if (part > OPEN_MODEL && sd_model_open(&s->model, s->context, MODEL, NULL, &err))
         fail_msg("%s", err.message);
