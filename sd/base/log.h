@@ -8,8 +8,9 @@ extern "C" {
 
 typedef enum sd_log_level { SD_LOG_ERROR, SD_LOG_WARNING, SD_LOG_INFO, SD_LOG_DEBUG } sd_log_level;
 
-/* Where messages go; {0} drops them. `write` may be called from any thread that uses the library; `text` is
- * one line of UTF-8 without newline, valid during the call only. */
+/* Where messages go; {0} drops them. `write` may be called from any thread that uses the library, and under
+ * the validation layers from threads of the library, one at a time for a context; `text` is one line of UTF-8
+ * without newline, valid during the call only. */
 typedef struct sd_logger {
     void (*write)(void *user, sd_log_level level, const char *text);
     void *user;

@@ -1,13 +1,12 @@
 #include "sd/sample/noise.h"
 
 #include <math.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "sd/base/checked.h"
+#include "sd/base/thread.h"
 #include "sd/sample/brownian.h"
 
 /* One question to the paths. */
@@ -124,14 +123,10 @@ static void *answer_ahead(void *user) {
 }
 
 void sd_noise_path_ahead(sd_noise *noise, float from, float to, float *out) {
-    sigset_t all, before;
     sd_noise_settle(noise);
     noise->ahead = (struct question){from, to, out};
     noise->answered = false;
-    sigfillset(&all); /* signals stay with the application's threads */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    noise->running = !pthread_create(&noise->thread, NULL, answer_ahead, noise);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    noise->running = sd_thread_start(&noise->thread, answer_ahead, noise);
 }
 
 void sd_noise_settle(sd_noise *noise) {

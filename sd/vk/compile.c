@@ -5,9 +5,9 @@
  * is dispatched once without workgroups; and as that driver keeps its code in a cache on disk, the other
  * threads do the same on devices of their own, after which the real device finds the code there. */
 #include "sd/base/clock.h"
+#include "sd/base/thread.h"
 #include "sd/vk/internal.h"
 
-#include <signal.h>
 #include <unistd.h>
 
 enum { most_threads = 16 };
@@ -65,18 +65,14 @@ static void put(struct job *job, sd_vk_pipeline *p, sd_vk_pipeline_state state) 
 }
 
 /* Starts helpers for `tasks` tasks that the calling thread shares. Where the system gives no threads the
- * caller does it all. Signals stay with the application's threads. */
+ * caller does it all. */
 static uint32_t start(pthread_t *threads, uint32_t tasks, void *(*work)(void *), struct job *job) {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     uint32_t count = tasks < most_threads ? tasks : most_threads, started = 0;
     if (cores < (long)count)
         count = cores > 1 ? (uint32_t)cores : 1;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    while (started + 1 < count && !pthread_create(&threads[started], NULL, work, job))
+    while (started + 1 < count && sd_thread_start(&threads[started], work, job))
         started++;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return started;
 }
 
