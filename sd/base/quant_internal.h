@@ -21,6 +21,12 @@ static inline bool sd_quant_put_half(uint8_t *p, float value) {
     return (half & 0x7C00) != 0x7C00;
 }
 
+/* Two of them, `first` at p and `second` behind it. */
+static inline bool sd_quant_put_halves(uint8_t *p, float first, float second) {
+    bool fits = sd_quant_put_half(p, first);
+    return sd_quant_put_half(p + 2, second) && fits;
+}
+
 /* One block from finite values; false when a scale does not fit. */
 typedef bool sd_quant_encode(const float *x, uint8_t *block);
 typedef void sd_quant_decode(const uint8_t *block, float *x);

@@ -26,7 +26,7 @@ bool sd_q2_k_encode(const float *x, uint8_t *block) {
         block[s] = (uint8_t)(b.sc[s] | b.mn[s] << 4);
     for (int i = 0; i < 256; i++)
         block[16 + 32 * (i / 128) + i % 32] |= (uint8_t)(b.q[i] << 2 * (i / 32 % 4));
-    return sd_quant_put_half(block + 80, b.d) && sd_quant_put_half(block + 82, b.dmin);
+    return sd_quant_put_halves(block + 80, b.d, b.dmin);
 }
 
 /* ---- Q4_K and Q5_K ---- */
@@ -78,7 +78,7 @@ static bool encode(const float *x, int code_high, uint8_t *block, uint8_t *qh, u
         if (qh)
             qh[i % 32] |= (uint8_t)((b.q[i] >> 4) << i / 32);
     }
-    return sd_quant_put_half(block, b.d) && sd_quant_put_half(block + 2, b.dmin);
+    return sd_quant_put_halves(block, b.d, b.dmin);
 }
 
 void sd_q4_k_decode(const uint8_t *block, float *x) {

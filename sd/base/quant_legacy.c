@@ -84,7 +84,7 @@ static bool encode_offset(const float *x, uint8_t *block, uint8_t *qh, uint8_t *
     for (int i = 0; i < values; i++)
         q[i] = code((x[i] - least) * id + 0.5f, highest);
     pack(q, qs, qh);
-    return sd_quant_put_half(block, d) && sd_quant_put_half(block + 2, least);
+    return sd_quant_put_halves(block, d, least);
 }
 
 /* ---- the types ---- */
