@@ -154,12 +154,25 @@ static void print_rows(const sd_bench_result *r) {
     }
 }
 
+/* What the arithmetic of this run is compared with. */
+static double flops_ceiling(const sd_bench_ceiling *peak, const sd_bench_result *r) {
+    return r->f16 && peak->f16_flops > peak->flops ? peak->f16_flops : peak->flops;
+}
+
+static void print_ceilings(const sd_bench_ceiling *peak) {
+    printf("%.1f GFLOP/s f32, ", peak->flops * 1e-9);
+    if (peak->f16_flops > 0)
+        printf("%.1f GFLOP/s f16, ", peak->f16_flops * 1e-9);
+    printf("%.1f GB/s copy\n", peak->bandwidth * 1e-9);
+}
+
 static void print_text(const struct bench *b, const sd_device *device, const sd_bench_ceiling *peak,
                        const sd_bench_result *r) {
     const sd_bench_params *n = &b->network;
     double flops = (double)r->flop / r->median_seconds, bandwidth = (double)r->bytes / r->median_seconds;
     printf("device: %s (%s)\n", device->name, device->driver);
-    printf("ceilings: %.1f GFLOP/s f32, %.1f GB/s copy\n", peak->flops * 1e-9, peak->bandwidth * 1e-9);
+    printf("ceilings: ");
+    print_ceilings(peak);
     if (b->op.op)
         bench_op_text(&b->op);
     else if (b->model)
@@ -172,7 +185,7 @@ static void print_text(const struct bench *b, const sd_device *device, const sd_
     printf(
         "%.3f GFLOP at %.2f GFLOP/s, %.0f %% of the arithmetic ceiling; %.1f MB at %.2f GB/s, %.0f %% of the "
         "copy ceiling\n",
-        (double)r->flop * 1e-9, flops * 1e-9, 100 * flops / peak->flops, (double)r->bytes * 1e-6,
+        (double)r->flop * 1e-9, flops * 1e-9, 100 * flops / flops_ceiling(peak, r), (double)r->bytes * 1e-6,
         bandwidth * 1e-9, 100 * bandwidth / peak->bandwidth);
     printf("weights %.1f MiB, work %.1f MiB, %u nodes, %u barriers\n", (double)r->weight_bytes / (1 << 20),
            (double)r->activation_bytes / (1 << 20), r->nodes, r->barriers);
@@ -187,7 +200,7 @@ static void print_result_json(const struct bench *b, const sd_bench_ceiling *pea
            r->runs, r->repeats, r->median_seconds, r->best_seconds, r->first_seconds, r->record_seconds);
     printf(",\"flop\":%llu,\"bytes\":%llu,\"percent_of_flops\":%.2f,\"percent_of_bandwidth\":%.2f",
            (unsigned long long)r->flop, (unsigned long long)r->bytes,
-           100 * (double)r->flop / r->median_seconds / peak->flops,
+           100 * (double)r->flop / r->median_seconds / flops_ceiling(peak, r),
            100 * (double)r->bytes / r->median_seconds / peak->bandwidth);
     printf(
         ",\"parameters\":%llu,\"weight_bytes\":%llu,\"activation_bytes\":%llu,\"nodes\":%u,\"barriers\":%u,"
@@ -206,7 +219,8 @@ static void print_json(const struct bench *b, const sd_device *device, const sd_
     cli_json_string(stdout, device->name);
     fputs(",\"driver\":", stdout);
     cli_json_string(stdout, device->driver);
-    printf(",\"peak_flops\":%.0f,\"peak_bandwidth\":%.0f", peak->flops, peak->bandwidth);
+    printf(",\"peak_flops\":%.0f,\"peak_f16_flops\":%.0f,\"peak_bandwidth\":%.0f", peak->flops,
+           peak->f16_flops, peak->bandwidth);
     if (!b->peaks)
         print_result_json(b, peak, r);
     puts("}");
@@ -241,10 +255,10 @@ int cli_bench(int argc, char **argv) {
         code = cli_fail(&err);
     else if (b.json)
         print_json(&b, &device, &peak, &result);
-    else if (b.peaks)
-        printf("%s: %.1f GFLOP/s f32, %.1f GB/s copy\n", device.name, peak.flops * 1e-9,
-               peak.bandwidth * 1e-9);
-    else
+    else if (b.peaks) {
+        printf("%s: ", device.name);
+        print_ceilings(&peak);
+    } else
         print_text(&b, &device, &peak, &result);
     sd_context_destroy(&context);
     return code < 0 ? EXIT_OK : code;

@@ -254,6 +254,7 @@ sd_status sd_bench_measure(struct sd_stage *stage, uint32_t runs, sd_bench_resul
 
 void sd_bench_count(const struct sd_stage *stage, const sd_weights *weights, sd_bench_result *out) {
     const struct sd_plan_stats *stats = &stage->plan->stats;
+    out->f16 = stage->graph->act == SD_F16;
     out->parameters = sd_weights_parameters(weights);
     out->weight_bytes = sd_weights_bytes(weights);
     out->activation_bytes = stats->activation_bytes;

@@ -215,6 +215,7 @@ typedef struct sd_bench_result {
     double median_seconds, best_seconds; /* of the runs */
     sd_bench_op ops[256];                /* most seconds first; what comes behind these is left out */
     uint32_t op_count;
+    bool f16;         /* type of the activations */
     uint32_t runs;    /* counted ones */
     uint32_t repeats; /* of a single op within one run; 1 for networks */
 } sd_bench_result;
@@ -255,7 +256,8 @@ sd_status sd_bench_op_run(sd_context *context, const sd_bench_op_params *params,
 
 typedef struct sd_bench_ceiling {
     double flops;     /* f32 multiply-adds a second, each counted twice */
-    double bandwidth; /* bytes a second, read and written, of a copy */
+    double f16_flops; /* the same of packed f16; 0 on CPUs and without f16 arithmetic */
+    double bandwidth; /* bytes a second, read and written, of a copy larger than caches */
 } sd_bench_ceiling;
 
 /* What the device reaches on arithmetic and copies alone: the ceilings that networks are compared with. */

@@ -52,8 +52,13 @@ class Bench(program.Case):
         found = json.loads(shown, object_pairs_hook=no_duplicates)
         for field in ("peak_flops", "peak_bandwidth", "median_seconds", "best_seconds", "record_seconds", "bytes"):
             self.assertGreater(found[field], 0, field)
+        peak = found["peak_flops"]
+        if "f16" in arguments:
+            peak = max(peak, found["peak_f16_flops"])
         self.assertAlmostEqual(found["percent_of_flops"],
-                               100 * found["flop"] / found["median_seconds"] / found["peak_flops"], delta=0.1)
+                               100 * found["flop"] / found["median_seconds"] / peak, delta=0.1)
+        self.assertAlmostEqual(found["percent_of_bandwidth"],
+                               100 * found["bytes"] / found["median_seconds"] / found["peak_bandwidth"], delta=0.1)
         self.assertEqual(found["runs"], 1)
         return found
 
