@@ -282,19 +282,21 @@ sd_status sd_plan_generate(sd_model *model, const sd_params *params, sd_plan_rep
 /* ---- benchmarks ---- */
 
 typedef struct sd_bench_params {
+    sd_model *model; /* whose networks to run; NULL: those of `family` with random weights */
     const char
         *family; /* "sd1", "sd2", "sdxl", "sdxl-refiner" or another row of the UNet's table; NULL: "sd1" */
     const char *network;    /* "text", "unet", "decode" or "encode"; NULL: "unet" */
-    uint32_t width, height; /* pixels; 0: 512 */
+    uint32_t width, height; /* pixels; 0: 512, or the model's own */
     uint32_t batch;         /* 0: 1 */
     uint32_t runs;          /* after one warm-up; 0: 3 */
-    sd_precision precision;
+    bool shapes;            /* rows of ops by shape, too */
+    sd_precision precision; /* of random weights; a model has its own */
     sd_cancel *cancel;
 } sd_bench_params;
 
 /* Time of one kind of op within a run. */
 typedef struct sd_bench_op {
-    char name[32];
+    char name[64]; /* "conv2d"; by shape "conv2d 32x32 320+640:320 k3 b2": size, channels, filter, batch */
     uint32_t nodes;
     double seconds, flop, bytes; /* seconds 0 where the device has no timestamps */
 } sd_bench_op;
@@ -306,17 +308,51 @@ typedef struct sd_bench_result {
     double first_seconds;                /* the warm-up run */
     double median_seconds, best_seconds; /* of the runs */
     double host_seconds;                 /* median of what the runs took outside of waiting for the device */
-    sd_bench_op ops[32];
+    sd_bench_op ops[256];                /* most seconds first; what comes behind these is left out */
     uint32_t op_count;
+    bool f16;         /* type of the activations */
+    uint32_t runs;    /* counted ones */
+    uint32_t repeats; /* of a single op within one run; 1 for networks */
 } sd_bench_result;
 
-/* Runs one network with random weights made on the device. */
+/* Runs one network. */
 sd_status sd_bench_network(sd_context *context, const sd_bench_params *params, sd_bench_result *out,
                            sd_error *err);
 
+/* One op alone, as networks use it. Fields that the op does not take must be 0; in those that it takes 0
+ * means the default in brackets. */
+typedef struct sd_bench_op_params {
+    const char *op;            /* one of sd_bench_op_name() */
+    uint32_t batch;            /* pictures at once, up to 64 [1] */
+    uint32_t width, height;    /* pixels of the input, each up to 65536 [64 x 64]; n tokens are n x 1 */
+    uint32_t keys;             /* tokens of keys and values [as many as there are queries] */
+    uint32_t channels, second; /* of the input's two parts [320, 0]; the second follows without a copy */
+    uint32_t outputs;          /* channels of the output [those of the input] */
+    uint32_t kernel;           /* width of the filters, 1 or 3 [3] */
+    uint32_t heads, head_size; /* [8, 40] */
+    uint32_t groups;           /* of channels [32] */
+    const char *fuse; /* what the op does beside its own, e.g. "vector+silu+residual"; NULL or "": nothing */
+    uint32_t runs;    /* after one warm-up, up to 100 [10] */
+    sd_precision precision;
+    sd_cancel *cancel;
+} sd_bench_op_params;
+
+/* The ops by index, NULL behind the last. */
+const char *sd_bench_op_name(size_t index);
+
+/* Fills in the defaults. SD_E_ARGUMENT names the field, what was expected and what was found. */
+sd_status sd_bench_op_resolve(sd_bench_op_params *params, sd_error *err);
+
+/* Runs the op with random operands, so often in one submission that it lasts some 20 ms (result's `repeats`),
+ * and gives everything for one op. Operands stay in the device's caches where they fit. record_seconds and
+ * first_seconds are those of a submission of a single op. */
+sd_status sd_bench_op_run(sd_context *context, const sd_bench_op_params *params, sd_bench_result *out,
+                          sd_error *err);
+
 typedef struct sd_bench_ceiling {
     double flops;     /* f32 multiply-adds a second, each counted twice */
-    double bandwidth; /* bytes a second, read and written, of a copy */
+    double f16_flops; /* the same of packed f16; 0 on CPUs and without f16 arithmetic */
+    double bandwidth; /* bytes a second, read and written, of a copy larger than caches */
 } sd_bench_ceiling;
 
 /* What the device reaches on arithmetic and copies alone: the ceilings that networks are compared with. */

@@ -1,4 +1,5 @@
-/* Push constants of peak_arithmetic.comp and peak_copy.comp, shared by C and GLSL. */
+/* Push constants of peak_arithmetic*.comp and peak_copy*.comp, shared by C and GLSL. Specialization
+ * constants: 0 lanes of a workgroup; 1 of the arithmetic: chains of multiply-adds a lane. */
 #ifndef PEAK_H
 #define PEAK_H
 
@@ -10,9 +11,12 @@
 #define ADDRESS uvec2
 #endif
 
+#define PEAK_LINKS 32 /* multiply-adds of a chain and round, written out */
+#define PEAK_LOADS 4  /* loads of a lane that a copy has under way */
+
 struct peak_push {
     ADDRESS from, to;
-    uint words; /* of the copy */
+    uint words; /* of the copy; a multiple of 4 */
     uint rounds;
 };
 

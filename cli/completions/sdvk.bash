@@ -14,6 +14,8 @@ _sdvk() {
     fi
     case $before in
     --precision) mapfile -t COMPREPLY < <(compgen -W "auto f32 f16" -- "$word") ;;
+    --network) mapfile -t COMPREPLY < <(compgen -W "text unet decode encode" -- "$word") ;;
+    --op) mapfile -t COMPREPLY < <(compgen -W "$(sed -n 's/^ops://p' <<<"$help")" -- "$word") ;;
     --prediction) mapfile -t COMPREPLY < <(compgen -W "epsilon v" -- "$word") ;;
     --sampler | --schedule | --rng)
         mapfile -t COMPREPLY < <(compgen -W "$(grep "^ *$before " <<<"$help" | sed 's/; default: .*//; s/.*: //')" \

@@ -13,6 +13,8 @@ _sdvk() {
     fi
     case $before in
     --precision) compadd auto f32 f16 ;;
+    --network) compadd text unet decode encode ;;
+    --op) compadd -- ${=$(print -r -- $help | sed -n 's/^ops://p')} ;;
     --prediction) compadd epsilon v ;;
     --sampler|--schedule|--rng)
         compadd -- ${=$(print -r -- $help | grep "^ *$before " | sed 's/; default: .*//; s/.*: //')}

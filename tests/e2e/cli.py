@@ -85,6 +85,8 @@ class Cli(program.Case):
                 self.assertIn("karras", self.complete(shell, "generate", "--schedule", "k"))
                 self.assertIn("f16", self.complete(shell, "generate", "--precision", "f"))
                 self.assertIn("--json", self.complete(shell, "devices", "--j"))
+                self.assertIn("upsample_conv2d", self.complete(shell, "bench", "--op", "up"))
+                self.assertIn("decode", self.complete(shell, "bench", "--network", "d"))
 
 
 if __name__ == "__main__":
