@@ -20,6 +20,7 @@ struct pack_weight_push {
     uint c_padded;   /* inputs a tap, padded */
     uint taps;       /* of the packed matrix; 4 per phase for upsampling */
     uint words;      /* of the packed matrix (one phase) */
+    uint block;      /* inputs of which the even ones come before the odd ones; 0: all in their order */
 };
 
 #ifndef GL_core_profile

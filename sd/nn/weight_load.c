@@ -208,7 +208,8 @@ static sd_status pack_part(struct packer *p, const sd_weight *w, uint32_t part, 
                                               .tile = l.tile,
                                               .c_padded = l.c_padded,
                                               .taps = l.taps,
-                                              .words = (uint32_t)l.words};
+                                              .words = (uint32_t)l.words,
+                                              .block = l.block};
         p->used += rounded;
         if (!status)
             status = dispatch_pack(p, w, raw->dtype, &push, l.phases, err);

@@ -27,8 +27,8 @@ static const struct {
     struct kernel many, few;
 } cpu_kernels[] = {
     {8, {&sd_shader_gemm_cpu_16x8, 16}, {&sd_shader_gemm_cpu_4x8, 4}},
-    {4, {&sd_shader_gemm_cpu_32x4, 32}, {&sd_shader_gemm_cpu_4x4, 4}},
-    {1, {&sd_shader_gemm_cpu_32x1, 32}, {&sd_shader_gemm_cpu_4x1, 4}},
+    {4, {&sd_shader_gemm_cpu_16x4, 16}, {&sd_shader_gemm_cpu_4x4, 4}},
+    {2, {&sd_shader_gemm_cpu_32x2, 32}, {&sd_shader_gemm_cpu_4x2, 4}},
 };
 
 static struct kernel choose(const struct sd_vk_info *info, uint32_t tile, uint32_t rows) {
@@ -87,31 +87,56 @@ static uint32_t flags_of(const sd_node *node, const struct gemm *q) {
            (residual ? GEMM_FLAG_RESIDUAL | (residual->dtype == SD_F16 ? GEMM_FLAG_RESIDUAL_HALF : 0) : 0);
 }
 
+/* Whether all pixels start at multiples of 8 bytes (4 where two halves are a pair) and hold whole pairs. */
+static bool is_wide(const sd_tensor *t) {
+    if (!t)
+        return true;
+    if (t->parts[0])
+        return is_wide(t->parts[0]) && is_wide(t->parts[1]);
+    return t->c % 2 == 0 && (t->dtype == SD_F16 || (t->pitch % 2 == 0 && t->offset % 2 == 0));
+}
+
+/* What the CPU kernels are compiled for. */
+static uint32_t fixed_flags(const sd_node *node, const struct gemm *q, uint32_t flags) {
+    uint32_t fixed = flags & (GEMM_FLAG_OUT_HALF | GEMM_FLAG_UPSAMPLE | GEMM_FLAG_GEGLU | GEMM_FLAG_VECTOR |
+                              GEMM_FLAG_VECTOR_HALF | GEMM_FLAG_RESIDUAL | GEMM_FLAG_RESIDUAL_HALF |
+                              15u << GEMM_ACT_SHIFT);
+    bool wide = is_wide(node->out) && is_wide(node->in[in_vector]) && is_wide(node->in[in_residual]);
+    fixed |= q->taps == 1 && q->stride == 1 ? GEMM_FIXED_LINEAR : 0;
+    fixed |= is_wide(node->in[in_x]) ? GEMM_FIXED_A_WIDE : 0;
+    return fixed | (wide ? GEMM_FIXED_OUT_WIDE : 0);
+}
+
 static void record(const sd_node *node, sd_emit *e) {
     struct gemm q;
     struct gemm_push push;
     memcpy(&q, node->params, sizeof q);
     const struct sd_vk_info *info = sd_emit_info(e);
+    bool cpu = sd_gemm_for_cpu(info);
     const sd_tensor *x = node->in[in_x];
     struct sd_gemm_layout l = sd_gemm_layout(info, node->weight[0]);
     fill_push(node, e, &q, l.c_padded, &push);
+    push.flags = flags_of(node, &q);
     const uint32_t spec[GEMM_SPECS] = {
-        [GEMM_LANES] = sd_gemm_for_cpu(info) ? info->subgroup : gpu_lanes,
+        [GEMM_LANES] = cpu ? info->subgroup : gpu_lanes,
         [GEMM_A_HALF] = first_part(x)->dtype == SD_F16,
         [GEMM_W_HALF] = node->weight[0]->dtype == SD_F16,
-        [GEMM_CONCAT] = x->parts[1] != NULL,
+        [GEMM_CONCAT] = !cpu && x->parts[1] != NULL,
+        [GEMM_FIXED] = cpu ? fixed_flags(node, &q, push.flags) : 0,
     };
     struct kernel kernel = choose(info, l.tile, push.rows);
     uint32_t row_tiles = sd_ceil_div(push.rows, kernel.rows), y = row_tiles < 65535 ? row_tiles : 65535;
     push.row_tiles = row_tiles;
-    push.flags = flags_of(node, &q);
+    /* The CPU kernels run all row tiles of a column tile first: its weights are what stays in a core's cache.
+     */
     sd_emit_dispatch(e, &(struct sd_dispatch){.shader = kernel.shader,
                                               .spec = spec,
                                               .spec_count = GEMM_SPECS,
-                                              .subgroup = sd_gemm_for_cpu(info) ? info->subgroup : 0,
+                                              .subgroup = cpu ? info->subgroup : 0,
                                               .push = &push,
                                               .push_bytes = sizeof push,
-                                              .groups = {l.tiles, y, sd_ceil_div(row_tiles, y) * l.phases}});
+                                              .groups = {cpu ? y : l.tiles, cpu ? l.tiles : y,
+                                                         sd_ceil_div(row_tiles, y) * l.phases}});
 }
 
 static uint64_t tensor_bytes(const sd_tensor *t) {
