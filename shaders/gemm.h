@@ -24,6 +24,12 @@
 #define GEMM_WIDTH_SHIFT 20 /* taps in a row */
 #define GEMM_TAPS_SHIFT 24
 
+/* Only in the constant GEMM_FIXED. */
+#define GEMM_FIXED_LINEAR 0x10000000u /* one tap, and the result's pixels are the input's */
+#define GEMM_FIXED_A_WIDE                                                                                    \
+    0x20000000u /* the input's pixels start at multiples of 8 bytes and hold whole pairs */
+#define GEMM_FIXED_OUT_WIDE 0x40000000u /* so do those of the result and of what is added to it */
+
 struct gemm_push {
     ADDRESS a, a2; /* input; second part of a concatenation */
     ADDRESS weight, bias;
@@ -55,10 +61,11 @@ enum {
     GEMM_A_HALF,
     GEMM_W_TYPE, /* WEIGHT_... of shaders/quant.h */
     GEMM_CONCAT,
+    GEMM_FIXED, /* CPU kernels: flags that they are compiled for */
     GEMM_CPU_SPECS,
     /* Kernels for GPUs: */
-    GEMM_QUADS = GEMM_CPU_SPECS, /* activations can be read 16 bytes at a time */
-    GEMM_BM,                     /* rows and columns of a workgroup's tile */
+    GEMM_QUADS = GEMM_FIXED, /* activations can be read 16 bytes at a time */
+    GEMM_BM,                 /* rows and columns of a workgroup's tile */
     GEMM_BN,
     GEMM_STEP, /* channels of a tap that the weights are packed in: 16 or 32 */
     GEMM_GPU_SPECS,

@@ -1,129 +1,236 @@
 /* GEMM and implicit-GEMM convolution for devices that are CPUs: a workgroup is one subgroup, each lane sums R rows x C
- * columns; activations come by one load per lane and row, then broadcasts; no shared memory in the loop. Loads cost
- * most there, so the tile is far larger than the register file. */
+ * columns. Loads and stores cost most there, one of 64 bits as much as one of 32, so an activation load takes two
+ * channels a lane, whose values all lanes get by shuffles, and a weight load takes two columns; the tile is far larger
+ * than the register file. Neither shared memory nor divisions in the loop; what is not wanted of the epilogue must be
+ * gone when the pipeline is made, because a branch that is not taken costs as much as one that is. */
+#extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 #include "shaders/gemm_common.glsl"
 
-const uint TILE = C * LANES;
-const uint ROW_VECTORS = (R + LANES - 1) / LANES;
-shared float sums[R * C * LANES];
+layout(constant_id = 4) const uint FIXED = 0; /* bits of the flags, GEMM_FIXED_... */
 
-/* Where the pixels of this tile's rows lie in the input: lane i of vector j knows row j*LANES + i. */
+layout(buffer_reference, std430, buffer_reference_align = 8) readonly buffer Pairs { uint64_t d[]; };
+layout(buffer_reference, std430, buffer_reference_align = 8) writeonly buffer OutPairs { uint64_t d[]; };
+
+const uint TILE = C * LANES, STEP = 2 * LANES;
+const uint ROW_VECTORS = (R + LANES - 1) / LANES;
+const uint RUN = C < 4 ? C : 4; /* neighbouring columns of a lane */
+const bool LINEAR = (FIXED & GEMM_FIXED_LINEAR) != 0, A_WIDE = (FIXED & GEMM_FIXED_A_WIDE) != 0;
+const bool OUT_WIDE = (FIXED & GEMM_FIXED_OUT_WIDE) != 0, OUT_HALF = (FIXED & GEMM_FLAG_OUT_HALF) != 0;
+const bool UPSAMPLE = (FIXED & GEMM_FLAG_UPSAMPLE) != 0, GEGLU = (FIXED & GEMM_FLAG_GEGLU) != 0;
+const bool VECTOR = (FIXED & GEMM_FLAG_VECTOR) != 0, VECTOR_HALF = (FIXED & GEMM_FLAG_VECTOR_HALF) != 0;
+const bool RESIDUAL = (FIXED & GEMM_FLAG_RESIDUAL) != 0, RESIDUAL_HALF = (FIXED & GEMM_FLAG_RESIDUAL_HALF) != 0;
+const uint ACT = FIXED >> GEMM_ACT_SHIFT & 15u;
+
+/* Of this tile's rows, of which lane i of vector j knows row j*LANES + i: where the first tap lies in the input, and the
+ * picture's first row there. */
 int row_y[ROW_VECTORS], row_x[ROW_VECTORS];
 uint row_image[ROW_VECTORS];
 
-void find_rows(uint first) {
-    uint lane = gl_SubgroupInvocationID;
-    for (uint j = 0; j < ROW_VECTORS; j++) {
-        uint m = min(first + j * LANES + lane, p.rows - 1);
-        uint x = m % p.ow, y = m / p.ow % p.oh;
-        row_x[j] = int(x * field(GEMM_STRIDE_SHIFT)) - int(field(GEMM_PAD_SHIFT));
-        row_y[j] = int(y * field(GEMM_STRIDE_SHIFT)) - int(field(GEMM_PAD_SHIFT));
-        row_image[j] = m / p.ow / p.oh * p.h;
+/* Picture, line and column of row m of the GEMM. */
+uvec3 place_of(uint m) {
+    uint y = m / p.ow, n = y / p.oh;
+    return uvec3(m - y * p.ow, y - n * p.oh, n);
+}
+
+void find_rows(uint first, uint phase) {
+    [[unroll]] for (uint j = 0; j < ROW_VECTORS; j++) {
+        uint m = min(first + j * LANES + gl_SubgroupInvocationID, p.rows - 1);
+        if (LINEAR) {
+            row_x[j] = int(m);
+            continue;
+        }
+        uvec3 at = place_of(m);
+        ivec2 corner = ivec2(at.xy * field(GEMM_STRIDE_SHIFT)) - int(field(GEMM_PAD_SHIFT));
+        if (UPSAMPLE)
+            corner += ivec2(phase & 1, phase >> 1);
+        row_x[j] = corner.x;
+        row_y[j] = corner.y;
+        row_image[j] = at.z * p.h;
     }
 }
 
 /* Pixel index of row vector j at a tap, or -1 in the padding. */
-int pixel(uint j, uint tap, uint phase) {
-    int y = row_y[j] + int(tap / field(GEMM_WIDTH_SHIFT)), x = row_x[j] + int(tap % field(GEMM_WIDTH_SHIFT));
-    if (flag(GEMM_FLAG_UPSAMPLE)) {
-        y += int(phase >> 1);
-        x += int(phase & 1);
-    }
+int pixel(uint j, int ty, int tx) {
+    if (LINEAR)
+        return row_x[j];
+    int y = row_y[j] + ty, x = row_x[j] + tx;
     bool inside = uint(y) < p.h && uint(x) < p.w;
     return inside ? int((row_image[j] + uint(y)) * p.w + uint(x)) : -1;
 }
 
-#ifdef QUANT
-/* Quantised weights of a step of LANES k's: scales of the lane's columns, kept while they hold, and codes. */
-const uint GROUPS = (LANES + 7) / 8;
-vec2 scale[C]; /* mul, add */
-QuantGroup codes[C][GROUPS];
+/* Two neighbouring channels; `i` is the first one's element. */
+vec2 load_two(uvec2 address, bool is_half, bool wide, uint i, bool first, bool second) {
+    vec2 v;
+    if (is_half)
+        v = unpackHalf2x16(Words(address).d[first ? i >> 1 : 0]);
+    else if (wide)
+        v = uintBitsToFloat(unpackUint2x32(Pairs(address).d[first ? i >> 1 : 0]));
+    else
+        v = vec2(Floats(address).d[first ? i : 0], Floats(address).d[second ? i + 1 : 0]);
+    return vec2(first ? v.x : 0, second ? v.y : 0);
+}
 
-void load_codes(QuantPlace place, uint tile, uint k) {
-    uint unit = k / QUANT_UNIT, lane = gl_SubgroupInvocationID;
-    [[unroll]] for (uint c = 0; c < C; c++) {
-        uint column = c * LANES + lane, at = quant_codes_at(W_TYPE, place, tile, unit, column);
-        if (k % 16 == 0) {
-            QuantScale s = quant_scale_at(W_TYPE, p.weight, place, tile, unit, column);
-            scale[c] = vec2(s.mul[k / 16 % 2], s.add[k / 16 % 2]);
+/* Two rows of the packed weights, each lane its own columns; `at` counts words of 64 bits. */
+void load_weights(uint at, out vec2 b[C]) {
+    [[unroll]] for (int c = 0; c < C; c += 2) {
+        uint i = at + (c / RUN * RUN * LANES + c % RUN) / 2;
+        uvec2 w0 = unpackUint2x32(Pairs(p.weight).d[i]);
+        if (W_HALF) {
+            b[c] = unpackHalf2x16(w0.x);
+            b[c + 1] = unpackHalf2x16(w0.y);
+        } else {
+            uvec2 w1 = unpackUint2x32(Pairs(p.weight).d[i + TILE / 2]);
+            b[c] = uintBitsToFloat(uvec2(w0.x, w1.x));
+            b[c + 1] = uintBitsToFloat(uvec2(w0.y, w1.y));
         }
-        [[unroll]] for (uint g = 0; g < GROUPS; g++)
-            codes[c][g] = quant_group(W_TYPE, p.weight, at, k / 8 % 4 + g);
     }
 }
 
-/* Value kk of the step that begins at k. */
-float quant_value(uint c, uint k, uint kk) {
-    uint code = quant_code(W_TYPE, codes[c][kk / 8], (LANES < 8 ? k % 8 : 0) + kk % 8);
-    return scale[c].x * quant_level(W_TYPE, code) + scale[c].y;
+void store_pair(uint at, vec2 v, bool both) {
+    if (OUT_HALF)
+        OutWords(p.result).d[at >> 1] = sd_pack_half(vec2(v.x, both ? v.y : 0));
+    else if (OUT_WIDE)
+        OutPairs(p.result).d[at >> 1] = packUint2x32(floatBitsToUint(v));
+    else {
+        OutFloats(p.result).d[at] = v.x;
+        if (both)
+            OutFloats(p.result).d[at + 1] = v.y;
+    }
 }
-#endif
+
+vec2 act_two(vec2 v) {
+    if (ACT == 1)
+        return vec2(sd_silu(v.x), sd_silu(v.y));
+    if (ACT == 2)
+        return vec2(sd_gelu(v.x), sd_gelu(v.y));
+    if (ACT == 3)
+        return vec2(sd_quick_gelu(v.x), sd_quick_gelu(v.y));
+    return v;
+}
+
+/* The first of the two neighbouring columns c, c + 1 of this lane. */
+uint column_of(uint tile, uint c) {
+    return tile * TILE + c / RUN * RUN * LANES + gl_SubgroupInvocationID * RUN + c % RUN;
+}
+
+/* All columns of one row of the GEMM, which is pixel `row` of the result and belongs to a picture. */
+void finish_row(uint tile, uint row, uint picture, vec2 bias[C / 2], float v[C]) {
+    [[unroll]] for (uint c = 0; c < C; c += 2) {
+        uint n = column_of(tile, c);
+        bool some = n < p.columns, both = n + 1 < p.columns;
+        vec2 two = vec2(v[c], v[c + 1]) + bias[c / 2];
+        if (VECTOR)
+            two += load_two(p.vector, VECTOR_HALF, OUT_WIDE, picture * p.vector_pitch + n, some, both);
+        if (GEGLU) {
+            v[c / 2] = two.x * sd_gelu(two.y);
+            if (c % 4 == 2 && n - 2 < p.columns)
+                store_pair(row * p.result_pitch + n / 2 - 1, vec2(v[c / 2 - 1], v[c / 2]), some);
+            continue;
+        }
+        two = act_two(two);
+        if (RESIDUAL)
+            two += load_two(p.residual, RESIDUAL_HALF, OUT_WIDE, row * p.residual_pitch + n, some, both);
+        if (some)
+            store_pair(row * p.result_pitch + n, two, both);
+    }
+}
 
 void main() {
     uint lane = gl_SubgroupInvocationID;
     uint taps = field(GEMM_TAPS_SHIFT);
-    uint phases = flag(GEMM_FLAG_UPSAMPLE) ? 4 : 1, phase = gl_WorkGroupID.z % phases;
-    uint row_tile = gl_WorkGroupID.z / phases * gl_NumWorkGroups.y + gl_WorkGroupID.y;
+    uint phases = UPSAMPLE ? 4 : 1, phase = gl_WorkGroupID.z % phases;
+    uint row_tile = gl_WorkGroupID.z / phases * gl_NumWorkGroups.x + gl_WorkGroupID.x;
     if (row_tile >= p.row_tiles)
         return;
-    uint first = row_tile * R, tile = gl_WorkGroupID.x;
-    uint k_all = taps * p.c_padded, per_word = W_HALF ? 2 : 1;
-    uint w_at = (phase * gl_NumWorkGroups.x + tile) * (k_all / per_word) * TILE + lane;
-#ifdef QUANT
-    QuantPlace place = quant_place(W_TYPE, gl_NumWorkGroups.x, TILE, k_all);
-#endif
-    find_rows(first);
-    float acc[R][C];
+    uint first = row_tile * R, tile = gl_WorkGroupID.y;
+    /* In words of 64 bits; a step of the loop takes STEP rows of the weight's tile. */
+    uint w_rows = taps * p.c_padded / (W_HALF ? 2 : 1);
+    uint w_at = ((phase * gl_NumWorkGroups.y + tile) * w_rows * TILE + lane * RUN) / 2;
+    find_rows(first, phase);
+    float acc[C][R];
     [[unroll]] for (int r = 0; r < R; r++)
-        [[unroll]] for (int c = 0; c < C; c++) acc[r][c] = 0;
-    [[dont_unroll]] for (uint tap = 0; tap < taps; tap++) {
+        [[unroll]] for (int c = 0; c < C; c++) acc[c][r] = 0;
+    int ty = 0, tx = 0;
+    uint k = 0;
+    /* The loops end at their ends: one that ends at its start is run once more, in vain. */
+    [[dont_unroll]] while (true) {
+        bool second = k >= p.c1;
+        uvec2 a = second ? p.a2 : p.a;
+        uint pitch = second ? p.pitch2 : p.pitch, channel = (second ? k - p.c1 : k) + 2 * lane;
+        bool real0 = k + 2 * lane < p.c, real1 = A_WIDE ? real0 : k + 2 * lane + 1 < p.c;
         int at[ROW_VECTORS];
-        for (uint j = 0; j < ROW_VECTORS; j++)
-            at[j] = pixel(j, tap, phase);
-        [[dont_unroll]] for (uint k = 0; k < p.c_padded; k += LANES) {
-            bool second = CONCAT && k >= p.c1;
-            uvec2 a = second ? p.a2 : p.a;
-            uint pitch = second ? p.pitch2 : p.pitch, channel = (second ? k - p.c1 : k) + lane;
-            bool real = k + lane < p.c;
-            float av[R];
-            [[unroll]] for (int r = 0; r < R; r++) {
-                int pixel_index = subgroupShuffle(at[r / LANES], r % LANES);
-                bool ok = pixel_index >= 0 && real;
-                uint i = ok ? uint(pixel_index) * pitch + channel : 0;
-                float v = value_at(a, A_HALF, i);
-                av[r] = ok ? v : 0;
-            }
-#ifdef QUANT
-            load_codes(place, tile, k);
-#endif
+        [[unroll]] for (uint j = 0; j < ROW_VECTORS; j++) at[j] = pixel(j, ty, tx);
+        vec2 av[R];
+        [[unroll]] for (int r = 0; r < R; r++) {
+            int pixel_index = subgroupShuffle(at[r / LANES], r % LANES);
+            bool inside = LINEAR || pixel_index >= 0;
+            av[r] = load_two(a, A_HALF, A_WIDE, uint(pixel_index) * pitch + channel, inside && real0, inside && real1);
+        }
+        /* First the even channels, then the odd ones, as the weights are packed: unrolled, both together would not fit
+         * into the instruction cache. */
+        uint odd = 0;
+        [[dont_unroll]] while (true) {
             [[unroll]] for (uint kk = 0; kk < LANES; kk += 2) {
-                vec2 b[C];
-                [[unroll]] for (int c = 0; c < C; c++) {
-#ifdef QUANT
-                    b[c] = vec2(quant_value(c, k, kk), quant_value(c, k, kk + 1));
-#else
-                    if (W_HALF)
-                        b[c] = unpackHalf2x16(Words(p.weight).d[w_at + c * LANES]);
-                    else
-                        b[c] = vec2(Floats(p.weight).d[w_at + c * LANES], Floats(p.weight).d[w_at + TILE + c * LANES]);
-#endif
-                }
-                w_at += W_HALF ? TILE : 2 * TILE;
+                vec2 b[C]; /* of lanes kk and kk + 1 */
+                load_weights(w_at, b);
+                w_at += W_HALF ? TILE / 2 : TILE;
                 [[unroll]] for (int r = 0; r < R; r++) {
-                    float a0 = subgroupShuffle(av[r], kk), a1 = subgroupShuffle(av[r], kk + 1);
-                    [[unroll]] for (int c = 0; c < C; c++) acc[r][c] = fma(a1, b[c].y, fma(a0, b[c].x, acc[r][c]));
+                    float mine = odd == 0 ? av[r].x : av[r].y;
+                    float a0 = subgroupShuffle(mine, kk), a1 = subgroupShuffle(mine, kk + 1);
+                    [[unroll]] for (int c = 0; c < C; c++) acc[c][r] = fma(a1, b[c].y, fma(a0, b[c].x, acc[c][r]));
                 }
             }
+            if (++odd == 2)
+                break;
+        }
+        k += STEP;
+        if (LINEAR) {
+            if (k >= p.c_padded)
+                break;
+        } else {
+            bool next_tap = k >= p.c_padded;
+            k = next_tap ? 0 : k;
+            tx += next_tap ? 1 : 0;
+            bool next_line = tx == int(field(GEMM_WIDTH_SHIFT));
+            tx = next_line ? 0 : tx;
+            ty += next_line ? 1 : 0;
+            if (ty == int(field(GEMM_WIDTH_SHIFT)))
+                break;
         }
     }
-    [[unroll]] for (int r = 0; r < R; r++)
-        [[unroll]] for (int c = 0; c < C; c++) sums[r * TILE + c * LANES + lane] = acc[r][c];
-    barrier();
-    [[dont_unroll]] for (uint i = lane; i < R * TILE / 4; i += LANES) {
-        uint r = i / (TILE / 4), column = i % (TILE / 4) * 4, n = tile * TILE + column, s = r * TILE + column;
-        if (first + r < p.rows && n < p.columns)
-            finish(first + r, n, phase, vec4(sums[s], sums[s + 1], sums[s + 2], sums[s + 3]));
+    /* Row by row: every load and store written out would cost the driver milliseconds to compile. */
+    vec2 bias[C / 2];
+    [[unroll]] for (int c = 0; c < C; c += 2) {
+        uint n = column_of(tile, c);
+        bias[c / 2] = vec2(0);
+        if (flag(GEMM_FLAG_BIAS))
+            bias[c / 2] = load_two(p.bias, false, false, n, n < p.columns, n + 1 < p.columns);
+    }
+    uvec3 at = UPSAMPLE || VECTOR ? place_of(first) : uvec3(0);
+    uint r = 0, rows = min(R, p.rows - first);
+    [[dont_unroll]] while (true) {
+        uint row = UPSAMPLE ? ((at.z * p.oh + at.y) * 2 + (phase >> 1)) * p.ow * 2 + at.x * 2 + (phase & 1) : first + r;
+        float v[C];
+        /* Selects cost less than memory, which an index unknown to the compiler would mean. */
+        [[unroll]] for (int c = 0; c < C; c++) {
+            float column[R];
+            [[unroll]] for (uint i = 0; i < R; i++) column[i] = acc[c][i];
+            [[unroll]] for (uint b = 0; b < 5; b++)
+                [[unroll]] for (uint i = 0; i < R / 2; i++)
+                    if (i < R / 2 >> b)
+                        column[i] = (r & R / 2 >> b) != 0 ? column[i + (R / 2 >> b)] : column[i];
+            v[c] = column[0];
+        }
+        finish_row(tile, row, at.z, bias, v);
+        if (++r == rows)
+            break;
+        bool next_line = ++at.x == p.ow;
+        at.x = next_line ? 0 : at.x;
+        at.y += next_line ? 1 : 0;
+        bool next_picture = at.y == p.oh;
+        at.y = next_picture ? 0 : at.y;
+        at.z += next_picture ? 1 : 0;
     }
 }

@@ -2,5 +2,4 @@
 #extension GL_GOOGLE_include_directive : require
 #define R 4
 #define C 4
-#define QUANT
-#include "shaders/gemm_cpu.glsl"
+#include "shaders/gemm_cpu_quant.glsl"

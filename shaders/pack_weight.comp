@@ -61,6 +61,10 @@ float phase_sum(uint at, uint phase, uint t) {
 /* Element k of source row `row` (already relative to what is loaded). */
 float element(uint row, uint k, uint phase) {
     uint tap = k / p.c_padded, channel = k % p.c_padded;
+    if (p.block != 0) {
+        uint i = channel % p.block, half_block = p.block / 2;
+        channel += (i < half_block ? 2 * i : 2 * (i - half_block) + 1) - i;
+    }
     if (channel >= p.c || tap >= p.taps)
         return 0;
     uint at = (row * p.c + channel) * p.kh * p.kw;

@@ -21,11 +21,12 @@ struct pack_weight_push {
     uint c_padded;   /* inputs a tap, padded */
     uint taps;       /* of the packed matrix; 4 per phase for upsampling */
     uint words;      /* of the packed matrix (one phase) */
+    uint block;      /* inputs of which the even ones come before the odd ones; 0: all in their order */
 };
 
 #ifndef GL_core_profile
 #undef uint
 #undef uint2_address
-_Static_assert(sizeof(struct pack_weight_push) == 64, "as the shader lays it out");
+_Static_assert(sizeof(struct pack_weight_push) == 72, "as the shader lays it out");
 #endif
 #endif

@@ -9,18 +9,19 @@
 #include <string.h>
 
 /* Columns a lane of the CPU kernel owns: wide tiles reuse a loaded activation most, but must not be mostly
- * padding. The weights are the kernels' measured speeds relative to each other. */
-static uint32_t columns_a_lane(uint32_t subgroup, uint32_t n) {
+ * padding. The weights are the kernels' measured speeds relative to each other. A lane must own value and
+ * gate of two GEGLU outputs. */
+static uint32_t columns_a_lane(uint32_t subgroup, const sd_weight *w) {
     static const struct {
         uint32_t columns;
         double speed;
-    } choices[] = {{8, 1.0}, {4, 0.95}, {1, 0.4}};
-    uint32_t best = 1;
+    } choices[] = {{8, 1.0}, {4, 0.9}, {2, 0.6}};
+    uint32_t best = 8;
     double best_rate = 0;
     for (size_t i = 0; i < sizeof choices / sizeof *choices; i++) {
         uint32_t tile = choices[i].columns * subgroup;
-        double rate = choices[i].speed * n / ((double)sd_ceil_div(n, tile) * tile);
-        if (rate > best_rate) {
+        double rate = choices[i].speed * w->n / ((double)sd_ceil_div(w->n, tile) * tile);
+        if (rate > best_rate && (w->form != SD_WEIGHT_GEGLU || choices[i].columns >= 4)) {
             best_rate = rate;
             best = choices[i].columns;
         }
@@ -29,7 +30,7 @@ static uint32_t columns_a_lane(uint32_t subgroup, uint32_t n) {
 }
 
 bool sd_gemm_for_cpu(const struct sd_vk_info *info) {
-    return info->kind == SD_VK_CPU && info->vendor == 0x10005 && info->subgroup <= 16;
+    return info->kind == SD_VK_CPU && info->vendor == 0x10005 && info->subgroup <= 16 && info->int64;
 }
 
 uint32_t sd_weight_shader_type(sd_dtype dtype) {
@@ -53,10 +54,11 @@ static uint64_t quant_words(const struct sd_gemm_layout *l, uint32_t c, uint32_t
 struct sd_gemm_layout sd_gemm_layout(const struct sd_vk_info *info, const sd_weight *w) {
     bool cpu = sd_gemm_for_cpu(info), upsample = w->form == SD_WEIGHT_UPSAMPLE;
     uint32_t rest = w->c % 32, per_word = w->dtype == SD_F16 ? 2 : 1;
-    struct sd_gemm_layout l = {.tile = cpu ? columns_a_lane(info->subgroup, w->n) * info->subgroup : 64,
-                               .step = cpu                       ? info->subgroup
+    struct sd_gemm_layout l = {.tile = cpu ? columns_a_lane(info->subgroup, w) * info->subgroup : 64,
+                               .step = cpu                       ? 2 * info->subgroup
                                        : rest >= 1 && rest <= 16 ? 16
                                                                  : 32,
+                               .block = cpu ? 2 * info->subgroup : 0,
                                .taps = upsample ? 4 : w->kh * w->kw,
                                .phases = upsample ? 4 : 1};
     l.run = cpu ? 1 : l.step / per_word;

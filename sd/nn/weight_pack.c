@@ -74,7 +74,8 @@ sd_status sd_weight_pack(struct sd_upload *u, const sd_weight *w, uint32_t part,
                                     .run = l.run,
                                     .c_padded = l.c_padded,
                                     .taps = l.taps,
-                                    .words = (uint32_t)l.words};
+                                    .words = (uint32_t)l.words,
+                                    .block = l.block};
     if (edit) {
         sd_status status = sd_edit_run(edit, raw, u, &push.source, err);
         return status ? status : dispatch_pack(u, w, SD_F32, &push, l.phases, err);

@@ -71,6 +71,10 @@ static float upsample_value(const struct packed *p, uint32_t phase, uint32_t row
 static float matrix_value(const struct packed *p, const struct sd_gemm_layout *l, uint32_t phase,
                           uint32_t row, uint32_t k) {
     uint32_t tap = k / l->c_padded, channel = k % l->c_padded;
+    if (l->block) { /* the even channels of a block first, then the odd ones */
+        uint32_t i = channel % l->block, half = l->block / 2;
+        channel = channel - i + (i < half ? 2 * i : 2 * (i - half) + 1);
+    }
     if (row >= p->w->n || channel >= p->w->c)
         return 0;
     return p->w->form == SD_WEIGHT_UPSAMPLE ? upsample_value(p, phase, row, tap, channel)

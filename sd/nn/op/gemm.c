@@ -70,6 +70,26 @@ static bool readable_by_quads(const sd_emit *e, const sd_tensor *t) {
     return t->c % 8 == 0 && t->pitch * size % 16 == 0 && sd_emit_address(e, t) % 16 == 0;
 }
 
+/* Whether all pixels start at multiples of 8 bytes (4 where two halves are a pair) and hold whole pairs. */
+static bool is_wide(const sd_tensor *t) {
+    if (!t)
+        return true;
+    if (t->parts[0])
+        return is_wide(t->parts[0]) && is_wide(t->parts[1]);
+    return t->c % 2 == 0 && (t->dtype == SD_F16 || (t->pitch % 2 == 0 && t->offset % 2 == 0));
+}
+
+/* What the CPU kernels are compiled for. */
+static uint32_t fixed_flags(const sd_node *node, const struct gemm *q, uint32_t flags) {
+    uint32_t fixed = flags & (GEMM_FLAG_OUT_HALF | GEMM_FLAG_UPSAMPLE | GEMM_FLAG_GEGLU | GEMM_FLAG_VECTOR |
+                              GEMM_FLAG_VECTOR_HALF | GEMM_FLAG_RESIDUAL | GEMM_FLAG_RESIDUAL_HALF |
+                              15u << GEMM_ACT_SHIFT);
+    bool wide = is_wide(node->out) && is_wide(node->in[in_vector]) && is_wide(node->in[in_residual]);
+    fixed |= q->taps == 1 && q->stride == 1 ? GEMM_FIXED_LINEAR : 0;
+    fixed |= is_wide(node->in[in_x]) ? GEMM_FIXED_A_WIDE : 0;
+    return fixed | (wide ? GEMM_FIXED_OUT_WIDE : 0);
+}
+
 static void record(const sd_node *node, sd_emit *e) {
     struct gemm q;
     struct gemm_push push;
@@ -79,22 +99,27 @@ static void record(const sd_node *node, sd_emit *e) {
     const sd_tensor *a = first_part(node->in[in_x]), *b = node->in[in_x]->parts[1];
     struct sd_gemm_layout l = sd_gemm_layout(info, weight);
     fill_push(node, e, &q, l.c_padded, &push);
+    push.flags = flags_of(node, &q);
     struct sd_gemm_kernel kernel = sd_gemm_choose(
         info, weight,
         &(struct sd_gemm_need){.rows = q.rows,
+                               .fixed = fixed_flags(node, &q, push.flags),
                                .a_half = a->dtype == SD_F16,
                                .concat = b,
                                .quads = readable_by_quads(e, a) && (!b || readable_by_quads(e, b))});
+    uint32_t column_tiles = sd_ceil_div(weight->n, kernel.columns);
+    bool cpu = sd_gemm_for_cpu(info);
     uint32_t row_tiles = sd_ceil_div(push.rows, kernel.rows), y = row_tiles < 65535 ? row_tiles : 65535;
     push.row_tiles = row_tiles;
-    push.flags = flags_of(node, &q);
+    /* The CPU kernels run all row tiles of a column tile first: its weights are what stays in a core's cache.
+     */
     sd_emit_dispatch(e, &(struct sd_dispatch){.shader = kernel.shader,
                                               .spec = kernel.spec,
                                               .spec_count = kernel.spec_count,
                                               .subgroup = kernel.subgroup,
                                               .push = &push,
                                               .push_bytes = sizeof push,
-                                              .groups = {sd_ceil_div(weight->n, kernel.columns), y,
+                                              .groups = {cpu ? y : column_tiles, cpu ? column_tiles : y,
                                                          sd_ceil_div(row_tiles, y) * l.phases}});
 }
 

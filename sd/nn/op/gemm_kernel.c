@@ -18,23 +18,28 @@ static const struct {
      {{&sd_shader_gemm_cpu_16x8, &sd_shader_gemm_cpu_16x8_quant}, 16},
      {{&sd_shader_gemm_cpu_4x8, &sd_shader_gemm_cpu_4x8_quant}, 4}},
     {4,
-     {{&sd_shader_gemm_cpu_32x4, &sd_shader_gemm_cpu_32x4_quant}, 32},
+     {{&sd_shader_gemm_cpu_16x4, &sd_shader_gemm_cpu_16x4_quant}, 16},
      {{&sd_shader_gemm_cpu_4x4, &sd_shader_gemm_cpu_4x4_quant}, 4}},
-    {1,
-     {{&sd_shader_gemm_cpu_32x1, &sd_shader_gemm_cpu_32x1_quant}, 32},
-     {{&sd_shader_gemm_cpu_4x1, &sd_shader_gemm_cpu_4x1_quant}, 4}},
+    {2,
+     {{&sd_shader_gemm_cpu_32x2, &sd_shader_gemm_cpu_32x2_quant}, 32},
+     {{&sd_shader_gemm_cpu_4x2, &sd_shader_gemm_cpu_4x2_quant}, 4}},
 };
 
-static void choose_cpu(const struct sd_vk_info *info, uint32_t tile, uint32_t rows, bool quantised,
-                       struct sd_gemm_kernel *k) {
+static void choose_cpu(const struct sd_vk_info *info, uint32_t tile, bool quantised,
+                       const struct sd_gemm_need *need, struct sd_gemm_kernel *k) {
     for (size_t i = 0; i < sizeof cpu_kernels / sizeof *cpu_kernels; i++)
         if (cpu_kernels[i].columns * info->subgroup == tile) {
-            const struct cpu_kernel *kernel = rows <= few_rows ? &cpu_kernels[i].few : &cpu_kernels[i].many;
+            const struct cpu_kernel *kernel =
+                need->rows <= few_rows ? &cpu_kernels[i].few : &cpu_kernels[i].many;
             k->shader = kernel->shader[quantised];
             k->rows = kernel->rows;
         }
     k->columns = tile;
     k->subgroup = k->spec[GEMM_LANES] = info->subgroup;
+    /* Kernels of plain weights always look which part a channel is in, those of quantised ones at all flags.
+     */
+    k->spec[GEMM_CONCAT] = quantised && need->concat;
+    k->spec[GEMM_FIXED] = quantised ? 0 : need->fixed;
     k->spec_count = GEMM_CPU_SPECS;
 }
 
@@ -124,7 +129,7 @@ struct sd_gemm_kernel sd_gemm_choose(const struct sd_vk_info *info, const sd_wei
                                         [GEMM_W_TYPE] = sd_weight_shader_type(weight->dtype),
                                         [GEMM_CONCAT] = need->concat}};
     if (sd_gemm_for_cpu(info))
-        choose_cpu(info, l.tile, need->rows, sd_dtype_quantised(weight->dtype), &k);
+        choose_cpu(info, l.tile, sd_dtype_quantised(weight->dtype), need, &k);
     else
         choose_gpu(info, &l, weight, need, &k);
     return k;

@@ -8,7 +8,8 @@
 
 /* What the choice depends on, besides the device's description. */
 struct sd_gemm_need {
-    uint32_t rows; /* of one phase */
+    uint32_t rows;  /* of one phase */
+    uint32_t fixed; /* GEMM_FIXED_... and flags of shaders/gemm.h that CPU kernels are compiled for */
     bool a_half, concat;
     bool
         quads; /* 8 neighbouring channels never straddle parts or the end, and lie at multiples of 16 bytes */

@@ -52,7 +52,7 @@ static void tensors_come_in_pieces(void **state) {
     for (size_t i = 0; i < sd_weights_count(w); i++) {
         const sd_weight *x = sd_weights_at(w, i);
         const struct sd_raw parts[SD_WEIGHT_PARTS] = {x->form == SD_WEIGHT_GEGLU_VECTOR ? bias : raw, raw};
-        uint32_t *words = device_words(vk, x);
+        uint32_t *words = device_words(vk, w, x);
         ref_check_weight(sd_vk_info(vk), x, parts, words);
         free(words);
     }
@@ -88,7 +88,7 @@ static void quantised_tensors_come_in_pieces(void **state) {
     if (sd_weights_load(w, *state, &source, SD_WEIGHTS_LOSSLESS, &err))
         fail_msg("%s", err.message);
     assert_int_equal(table->dtype, SD_F32);
-    uint32_t *words = device_words(*state, table);
+    uint32_t *words = device_words(*state, w, table);
     ref_check_weight(sd_vk_info(*state), table, &plain, words);
     free(words);
     sd_weights_destroy(*state, &w);

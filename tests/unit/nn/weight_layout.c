@@ -22,6 +22,7 @@ static struct sd_vk_info device(size_t i) {
     info.kind = devices[i].kind;
     info.vendor = devices[i].vendor;
     info.subgroup = info.subgroup_min = info.subgroup_max = devices[i].subgroup;
+    info.int64 = true;
     return info;
 }
 

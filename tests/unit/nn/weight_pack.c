@@ -14,9 +14,9 @@ static const sd_dtype stored_types[] = {SD_F32, SD_F16, SD_BF16, SD_F8_E4M3, SD_
 enum { type_count = sizeof stored_types / sizeof *stored_types, most_tensors = 32 };
 
 /* Compares what the device holds with what the checkpoint says. */
-static void check_weight(sd_vk *vk, const sd_weight *w, struct stored *list) {
+static void check_weight(sd_vk *vk, const sd_weights *weights, const sd_weight *w, struct stored *list) {
     struct sd_raw parts[SD_WEIGHT_PARTS];
-    uint32_t *words = device_words(vk, w);
+    uint32_t *words = device_words(vk, weights, w);
     for (uint32_t i = 0; i < w->parts; i++)
         assert_true(find_stored(list, w->names[i], &parts[i]));
     assert_true(w->address && w->address % 256 == 0);
@@ -136,7 +136,7 @@ static void load_and_check(sd_vk *vk, sd_dtype dtype, sd_weight_precision precis
     for (size_t i = 0; i < sd_weights_count(w); i++) {
         const sd_weight *x = sd_weights_at(w, i);
         assert_int_equal(x->dtype, expected_type(x, list, precision));
-        check_weight(vk, x, list);
+        check_weight(vk, w, x, list);
     }
     for (struct stored *s = list; s->name; s++)
         free((void *)s->raw.data);
@@ -168,7 +168,7 @@ static void every_f8(void **state) {
         const sd_weight *table = sd_bind_table(w, 16, 16, "table");
         assert_int_equal(sd_weights_load(w, *state, &source, SD_WEIGHTS_LOSSLESS, &err), SD_OK);
         assert_int_equal(table->dtype, SD_F16);
-        check_weight(*state, table, list);
+        check_weight(*state, w, table, list);
         sd_weights_destroy(*state, &w);
     }
 }

@@ -23,7 +23,7 @@ static void make(sd_vk *vk, sd_weight_precision precision, uint32_t seed, float 
     if (sd_weights_random(w, vk, precision, seed, &err))
         fail_msg("%s", err.message);
     for (int i = 0; i < WEIGHTS; i++) {
-        uint32_t *words = device_words(vk, all[i]);
+        uint32_t *words = device_words(vk, w, all[i]);
         if (all[i]->dtype == SD_F16)
             sd_f32_from_f16_array(out[i], (const uint16_t *)words, values);
         else

@@ -1,6 +1,5 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-#define R 4
-#define C 1
-#define QUANT
+#define R 16
+#define C 4
 #include "shaders/gemm_cpu.glsl"

@@ -1,0 +1,5 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#define R 16
+#define C 4
+#include "shaders/gemm_cpu_quant.glsl"

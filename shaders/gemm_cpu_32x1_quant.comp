@@ -1,6 +1,0 @@
-#version 450
-#extension GL_GOOGLE_include_directive : require
-#define R 32
-#define C 1
-#define QUANT
-#include "shaders/gemm_cpu.glsl"
