@@ -1,36 +1,11 @@
-/* Every allocation of opening a file fails in turn: each time a clean error. The linker hands malloc and its
- * relatives to the functions here (see tests/CMakeLists.txt). Run under ASan it finds leaks. */
+/* Every allocation of opening a file fails in turn: each time a clean error. Run under ASan it finds leaks.
+ */
+#include "tests/unit/failing_memory.h"
 #include "tests/unit/io/pickle_build.h"
 
 #include "sd/io/file.h"
 
 #define FOLDER SDVK_SOURCE_DIR "/tests/golden/pickles/"
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-
-/* Allocations so far, and which one fails; 0: none. */
-static unsigned long count, fail;
-
-static bool fails(void) {
-    return ++count == fail;
-}
-
-void *__wrap_malloc(size_t size) {
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t number, size_t size) {
-    return fails() ? NULL : __real_calloc(number, size);
-}
-
-void *__wrap_realloc(void *memory, size_t size) {
-    return fails() ? NULL : __real_realloc(memory, size);
-}
 
 /* Opens the bytes again and again until nothing fails; returns how many allocations failed in turn. */
 static unsigned long fail_each(const void *data, size_t size) {
@@ -39,12 +14,12 @@ static unsigned long fail_each(const void *data, size_t size) {
     while (status) {
         sd_pickle *file;
         sd_error err;
-        count = 0;
-        fail = ++nth;
+        allocations = 0;
+        failing = ++nth;
         status = sd_pickle_parse("m", data, size, &file, &err);
-        fail = 0;
+        failing = 0;
         if (!status) {
-            assert_true(count < nth);
+            assert_true(allocations < nth);
             sd_pickle_close(&file);
             continue;
         }
