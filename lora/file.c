@@ -32,8 +32,8 @@ static sd_status out_of_memory(sd_error *err) {
 static sd_status split_keys(sd_lora *l, struct entry *entries, uint32_t *count, sd_error *err) {
     char module[longest_key];
     *count = 0;
-    for (size_t i = 0; i < sd_safetensors_count(l->file); i++) {
-        const sd_file_tensor *t = sd_safetensors_at(l->file, i);
+    for (size_t i = 0; i < sd_tensor_file_count(l->file); i++) {
+        const sd_file_tensor *t = sd_tensor_file_at(l->file, i);
         struct entry *e = &entries[*count];
         if (!sd_lora_split(t->name, module, sizeof module, &e->role)) {
             l->strays[l->stray_count++] = t->name;
@@ -94,7 +94,7 @@ static sd_status complete(sd_lora *l, struct sd_lora_module *m, sd_error *err) {
 }
 
 static sd_status parse(sd_lora *l, sd_error *err) {
-    size_t all = sd_safetensors_count(l->file);
+    size_t all = sd_tensor_file_count(l->file);
     struct entry *entries = calloc(all + 1, sizeof *entries);
     uint32_t count = 0;
     l->strays = sd_arena_array(&l->arena, all + 1, sizeof *l->strays);
@@ -111,7 +111,7 @@ static sd_status parse(sd_lora *l, sd_error *err) {
 
 /* diffusers writes PEFT's configuration into the header, PEFT itself into a file beside the weights. */
 static sd_status read_settings(sd_lora *l, const char *config_path, sd_error *err) {
-    const char *header = sd_safetensors_metadata(l->file, "lora_adapter_metadata");
+    const char *header = sd_tensor_file_metadata(l->file, "lora_adapter_metadata");
     l->settings = (struct sd_lora_settings){.cayley_terms = 5};
     for (uint32_t i = 0; i < l->module_count; i++)
         l->settings.kohya_oft = l->settings.kohya_oft || !strncmp(l->modules[i].name, "oft_unet_", 9);
@@ -153,7 +153,7 @@ sd_status sd_lora_open(sd_lora **out, const char *path, sd_error *err) {
     l->name = name_of(&l->arena, path);
     sd_status status =
         !l->path || !l->name || !l->weights || (folder && !config) ? out_of_memory(err) : SD_OK;
-    if (!status && !(status = sd_safetensors_open(l->weights, &l->file, err)) && !(status = parse(l, err)))
+    if (!status && !(status = sd_tensor_file_open(l->weights, &l->file, err)) && !(status = parse(l, err)))
         status = read_settings(l, config, err);
     if (!status && !l->module_count)
         status =
@@ -171,7 +171,7 @@ const char *sd_lora_file(const sd_lora *lora) {
 void sd_lora_close(sd_lora **lora) {
     if (!*lora)
         return;
-    sd_safetensors_close(&(*lora)->file);
+    sd_tensor_file_close(&(*lora)->file);
     sd_arena_clear(&(*lora)->arena);
     free(*lora);
     *lora = NULL;

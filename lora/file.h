@@ -3,13 +3,13 @@
 #define LORA_FILE_H
 
 #include "lora/module.h"
-#include "sd/io/safetensors.h"
+#include "sd/io/tensor_file.h"
 
 struct sd_lora {
     sd_arena arena;
     char *path, *name;   /* name: last part of the path, without extension */
     const char *weights; /* path of the file */
-    sd_safetensors *file;
+    sd_tensor_file *file;
     struct sd_lora_settings settings;
     struct sd_lora_module *modules;
     uint32_t module_count;

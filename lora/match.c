@@ -91,11 +91,11 @@ static sd_status describe(sd_lora_match *m, sd_error *err) {
     r->modules = l->module_count;
     r->matched = m->pair_count;
     r->family = family ? family : "unknown";
-    r->base = sd_safetensors_metadata(l->file, "ss_base_model_version");
+    r->base = sd_tensor_file_metadata(l->file, "ss_base_model_version");
     if (!r->base)
-        r->base = sd_safetensors_metadata(l->file, "modelspec.architecture");
-    r->trigger = sd_safetensors_metadata(l->file, "modelspec.trigger_phrase");
-    r->license = sd_safetensors_metadata(l->file, "modelspec.license");
+        r->base = sd_tensor_file_metadata(l->file, "modelspec.architecture");
+    r->trigger = sd_tensor_file_metadata(l->file, "modelspec.trigger_phrase");
+    r->license = sd_tensor_file_metadata(l->file, "modelspec.license");
     return r->kinds ? SD_OK : out_of_memory(err);
 }
 
@@ -192,7 +192,7 @@ sd_status sd_lora_match_create(sd_lora_match **out, const sd_lora *lora, const s
         return out_of_memory(err);
     m->lora = lora;
     m->targets = targets;
-    size_t keys = sd_safetensors_count(lora->file);
+    size_t keys = sd_tensor_file_count(lora->file);
     const char **unmatched = sd_arena_array(&m->arena, keys + 1, sizeof *unmatched);
     m->report.unmatched = unmatched;
     sd_status status = unmatched ? find_pairs(m, unmatched, err) : out_of_memory(err);
