@@ -41,7 +41,8 @@ sd_status sd_lora_targets_finish(sd_lora_targets *targets, sd_error *err);
 
 typedef struct sd_lora sd_lora;
 
-/* A file of tensors in any format, or PEFT's folder with adapter_config.json. Parsed only; mapped until closed. */
+/* A file of tensors in any format, or PEFT's folder with adapter_config.json. Parsed only; mapped until
+ * closed. */
 sd_status sd_lora_open(sd_lora **out, const char *path, sd_error *err);
 void sd_lora_close(sd_lora **lora);
 /* The path of the file with the tensors, which lies in the folder where that was opened. */
