@@ -14,7 +14,8 @@ int cli_info(int argc, char **argv) {
     int found;
     while ((found = cli_next(&args, &arg)) > 0) {
         if (arg.option) {
-            puts("usage: sdvk info FILE\n\nSays what a model, LoRA or picture is: family, types, sizes, "
+            puts("usage: sdvk info FILE\n\nSays what a model, LoRA, embedding or picture is: family, types, "
+                 "sizes, "
                  "hashes and metadata, as "
                  "JSON.\n");
             cli_help_options(stdout, options, false);

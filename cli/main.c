@@ -8,7 +8,7 @@ static const struct {
 } commands[] = {
     {"generate", "render pictures from a prompt", cli_generate},
     {"devices", "list the Vulkan devices", cli_devices},
-    {"info", "say what a model, LoRA or picture file is", cli_info},
+    {"info", "say what a model, LoRA, embedding or picture file is", cli_info},
     {"models", "list what lies in a folder of models", cli_models},
     {"bench", "measure networks and devices", cli_bench},
 };

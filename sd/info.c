@@ -1,4 +1,5 @@
 /* What `sdvk info` says of a file, without a device. */
+#include "clip/inversion.h"
 #include "sd/checkpoint.h"
 #include "sd/sd.h"
 
@@ -141,15 +142,32 @@ static bool is_lora(const sd_tensor_file *file, size_t *modules) {
     return *modules > 0;
 }
 
-/* A LoRA cannot be opened as a model, but it can be described. */
-static sd_status describe_lora(cJSON *json, const char *path, bool *lora, sd_error *err) {
+static bool is_embedding(const char *path, cJSON *json) {
+    sd_inversion x;
+    if (sd_inversion_open(&x, path, NULL))
+        return false;
+    cJSON *widths = cJSON_CreateArray();
+    cJSON_AddStringToObject(json, "kind", "embedding");
+    cJSON_AddNumberToObject(json, "vectors", x.vectors);
+    for (uint32_t i = 0; i < x.encoders; i++)
+        cJSON_AddItemToArray(widths, cJSON_CreateNumber(x.width[i]));
+    cJSON_AddItemToObject(json, "widths", widths);
+    sd_inversion_clear(&x);
+    return true;
+}
+
+/* LoRAs and embeddings cannot be opened as models, but they can be described. */
+static sd_status describe_addition(cJSON *json, const char *path, bool *found, sd_error *err) {
     sd_tensor_file *file = NULL;
     size_t modules;
     sd_status status = sd_tensor_file_open(path, &file, err);
-    *lora = !status && is_lora(file, &modules);
-    if (*lora) {
+    bool lora = !status && is_lora(file, &modules);
+    *found = lora || (!status && is_embedding(path, json));
+    if (lora) {
         cJSON_AddStringToObject(json, "kind", "LoRA");
         cJSON_AddNumberToObject(json, "modules", (double)modules);
+    }
+    if (*found) {
         add_types(json, &file, 1);
         add_metadata(json, file);
         status = add_hashes(json, path, err);
@@ -169,14 +187,14 @@ sd_status sd_file_info(const char *path, char **out, sd_error *err) {
         cJSON_Delete(json);
         return sd_fail(err, SD_E_MEMORY, "out of memory");
     }
-    bool lora = false;
+    bool addition = false;
     sd_status status = SD_OK;
     if (S_ISREG(st.st_mode) && looks_like_picture(path))
         status = describe_picture(json, path, err);
     else {
         if (S_ISREG(st.st_mode))
-            status = describe_lora(json, path, &lora, err);
-        if (!status && !lora)
+            status = describe_addition(json, path, &addition, err);
+        if (!status && !addition)
             status = describe_model(json, path, err);
     }
     if (!status && !(*out = cJSON_Print(json)))

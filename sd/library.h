@@ -17,7 +17,8 @@ const char *sd_library_places(const sd_library *library);
 /* The path of what `word` names, to be freed with free(): a path that exists is taken as it is; otherwise it
  * is a name in `folder` (NULL: there is none, and the word is given back). A name is the path below the
  * kind's folder, or its last parts, with or without the extension, in the same case or, when there is none
- * such, in any. SD_E_NOT_FOUND names the folders that were searched and what may have been meant;
+ * such, in any. A LoRA that no file is called goes by the title that kohya's trainer wrote into it
+ * (ss_output_name). SD_E_NOT_FOUND names the folders that were searched and what may have been meant;
  * SD_E_ARGUMENT two files between which the name does not choose. */
 sd_status sd_library_resolve(const char *folder, sd_library_kind kind, const char *word, char **path,
                              sd_error *err);

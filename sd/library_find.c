@@ -2,6 +2,7 @@
 #include "sd/library.h"
 
 #include "sd/base/str.h"
+#include "sd/io/safetensors.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -23,9 +24,23 @@ static bool same(const char *a, const char *b, size_t n, bool any_case) {
 struct fit {
     bool whole; /* all of the name, and not only its last parts */
     bool any_case;
+    bool title; /* not the file's name, but the one that its trainer wrote into it: A1111's "alias from file"
+                 */
 };
 
+static bool has_title(const sd_library_file *f, const char *word) {
+    sd_safetensors *file;
+    if (!f->bytes || sd_safetensors_open(f->path, &file, NULL))
+        return false;
+    const char *title = sd_safetensors_metadata(file, "ss_output_name");
+    bool same_title = title && !strcmp(title, word);
+    sd_safetensors_close(&file);
+    return same_title;
+}
+
 static bool fits(const sd_library_file *f, const char *word, struct fit fit) {
+    if (fit.title)
+        return f->kind == SD_LIBRARY_LORA && has_title(f, word);
     size_t n = strlen(word), name = strlen(f->name), path = strlen(f->path);
     size_t extension = strlen(sd_library_stem(f->path)) - strlen(sd_library_stem(f->name));
     for (size_t end = path - extension; end <= path; end += extension) {
@@ -96,7 +111,11 @@ static sd_status not_found(const sd_library *l, const char *folder, sd_library_k
 
 sd_status sd_library_find(const char *folder, sd_library_kind kind, const char *name, char **path,
                           sd_error *err) {
-    static const struct fit best_first[] = {{true, false}, {false, false}, {true, true}, {false, true}};
+    static const struct fit best_first[] = {{.whole = true},
+                                            {.any_case = false},
+                                            {.whole = true, .any_case = true},
+                                            {.any_case = true},
+                                            {.title = true}};
     sd_library *l = NULL;
     const sd_library_file *found = NULL;
     *path = NULL;

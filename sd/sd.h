@@ -392,7 +392,7 @@ const char *sd_suggest(const char *word, const char *const *names);
 
 /* ---- files ---- */
 
-/* What `sdvk info` prints: a JSON object for a model, LoRA or picture. Free with free(). */
+/* What `sdvk info` prints: a JSON object for a model, LoRA, embedding or picture. Free with free(). */
 sd_status sd_file_info(const char *path, char **json, sd_error *err);
 
 #ifdef __cplusplus

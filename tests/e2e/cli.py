@@ -55,9 +55,12 @@ class Cli(program.Case):
         self.assertRegex(done.stderr, r"(?m)^sdvk: .*Vulkan")
 
     def test_info(self):
-        for path, kind in ((MODEL, "model"), (ROOT / "samples/loras/acme.safetensors", "LoRA")):
+        for path, kind in ((MODEL, "model"), (ROOT / "samples/loras/acme.safetensors", "LoRA"),
+                           (ROOT / "tests/golden/embeddings/a1111.pt", "embedding"),
+                           (ROOT / "tests/golden/embeddings/pair.safetensors", "embedding")):
             found = json.loads(self.sdvk("info", path).stdout, object_pairs_hook=no_duplicates)
             self.assertEqual(found["kind"], kind)
+        self.assertEqual((found["vectors"], found["widths"]), (2, [32, 48]))
 
     def complete(self, shell, *words):
         script = ROOT / f"cli/completions/sdvk.{shell}"

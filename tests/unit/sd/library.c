@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "sd/base/folders.h"
+#include "sd/io/safetensors.h"
 #include "sd/library.h"
 
 static char root[64];
@@ -218,6 +219,31 @@ static void unknown_names(void **state) {
                         "'acme': LoRAs have no names, as no model folder is given (--models DIR)");
 }
 
+static void write_lora(const char *name, const char *title) {
+    const sd_file_tensor tensor = {
+        .name = "t", .dtype = SD_FILE_U8, .rank = 1, .shape = {1}, .data = (const uint8_t *)"x", .bytes = 1};
+    const sd_file_metadata metadata = {"ss_output_name", title};
+    sd_error err;
+    assert_int_equal(sd_safetensors_write(below(name), &tensor, 1, &metadata, 1, &err), SD_OK);
+}
+
+/* As A1111 writes LoRAs into prompts unless it is told otherwise. */
+static void titles_inside_of_loras(void **state) {
+    static const char *const files[] = {"loras/acme.safetensors", "loras/old.pt", "vae/x.safetensors", NULL};
+    (void)state;
+    make(files);
+    write_lora("loras/renamed.safetensors", "Ink");
+    write_lora("loras/acme2.safetensors", "acme");
+    write_lora("vae/x.safetensors", "Title");
+    expect("", SD_LIBRARY_LORA, "Ink", "loras/renamed.safetensors");
+    expect("", SD_LIBRARY_LORA, "acme", "loras/acme.safetensors"); /* a file's own name comes first */
+    refuse(SD_LIBRARY_LORA, "ink", SD_E_NOT_FOUND, "'ink': no LoRA of this name among the 4 in %R/loras");
+    refuse(SD_LIBRARY_VAE, "Title", SD_E_NOT_FOUND, "'Title': no VAE of this name among the 1 in %R/vae");
+    write_lora("loras/copy.safetensors", "Ink");
+    refuse(SD_LIBRARY_LORA, "Ink", SD_E_ARGUMENT,
+           "'Ink' may be %R/loras/copy.safetensors or %R/loras/renamed.safetensors; write more of the name");
+}
+
 static void paths_and_names(void **state) {
     static const char *const files[] = {"loras/acme.safetensors", "acme", NULL};
     char *path, *cwd = getcwd(NULL, 0);
@@ -296,6 +322,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(comfyui_folders, begin, end),
         cmocka_unit_test_setup_teardown(the_best_fit_wins, begin, end),
         cmocka_unit_test_setup_teardown(unknown_names, begin, end),
+        cmocka_unit_test_setup_teardown(titles_inside_of_loras, begin, end),
         cmocka_unit_test_setup_teardown(paths_and_names, begin, end),
         cmocka_unit_test_setup_teardown(links, begin, end),
         cmocka_unit_test_setup_teardown(folders_that_are_none, begin, end),
