@@ -22,12 +22,15 @@ layout(constant_id = 5) const bool CAUSAL = false;
 const uint W = 2; /* words of one load */
 layout(buffer_reference, std430, buffer_reference_align = 8) readonly buffer Words { uint64_t d[]; };
 #define UNPACK(x) unpackUint2x32(x)
+#define PACK(words) packUint2x32(uvec2(words[0], words[1]))
+layout(buffer_reference, std430, buffer_reference_align = 8) writeonly buffer Result { uint64_t d[]; };
 #else
 const uint W = 1;
 layout(buffer_reference, std430, buffer_reference_align = 4) readonly buffer Words { uint d[]; };
 #define UNPACK(x) uvec2(x, 0)
-#endif
+#define PACK(words) words[0]
 layout(buffer_reference, std430, buffer_reference_align = 4) writeonly buffer Result { uint d[]; };
+#endif
 
 #include "shaders/attention.h"
 #include "shaders/half.glsl"
@@ -83,23 +86,35 @@ void main() {
 
     float q[RN * D], o[RN * D], highest[RN], sum[RN], grown[RN], tile[LOADS * W * E], s[RN * BN];
     [[unroll]] for (uint r = 0; r < RN; r++) {
-        uint from = q_base + min(row0 + r * S, p.queries - 1) * p.q_pitch;
-        [[unroll]] for (uint i = 0; i < WORDS / W; i++) {
-            uvec2 pair = UNPACK(p.q.d[from / W + i]);
-            [[unroll]] for (uint w = 0; w < W; w++) {
-                vec2 both = values(pair[w]);
-                [[unroll]] for (uint e = 0; e < E; e++)
-                    q[r * D + (i * W + w) * E + e] = both[e] * p.scale;
-            }
-        }
         [[unroll]] for (uint c = 0; c < D; c++)
-            o[r * D + c] = 0.0;
+            q[r * D + c] = o[r * D + c] = 0.0;
         highest[r] = LOWEST;
         sum[r] = 0.0;
     }
+    /* Rows one by one, here and at the end: every load and store written out would cost the driver milliseconds to
+     * compile, selects do not. */
+    uint row = 0;
+    [[dont_unroll]] while (true) {
+        uint from = q_base + min(row0 + row * S, p.queries - 1) * p.q_pitch;
+        [[unroll]] for (uint i = 0; i < WORDS / W; i++) {
+            uvec2 pair = UNPACK(p.q.d[from / W + i]);
+            [[unroll]] for (uint w = 0; w < W; w++) {
+                vec2 both = values(pair[w]) * p.scale;
+                [[unroll]] for (uint e = 0; e < E; e++)
+                    [[unroll]] for (uint r = 0; r < RN; r++) {
+                        uint to = r * D + (i * W + w) * E + e;
+                        q[to] = row == r ? both[e] : q[to];
+                    }
+            }
+        }
+        if (++row == RN)
+            break;
+    }
 
     uint end = CAUSAL ? min(p.keys, gl_WorkGroupID.x * (S * RN) + S * RN) : p.keys;
-    [[dont_unroll]] for (uint k0 = 0; k0 < end; k0 += BN) {
+    uint k0 = 0;
+    /* A loop that ended at its start would be run once more, in vain. */
+    [[dont_unroll]] while (true) {
         LOAD(p.k, k_base, p.k_pitch)
         [[unroll]] for (uint i = 0; i < RN * BN; i++) s[i] = 0.0;
             [[unroll]] for (uint c = 0; c < D; c++)
@@ -133,17 +148,30 @@ void main() {
                     o[r * D + c] = fma(s[r * BN + j], b, o[r * D + c]);
             }
         }
+        k0 += BN;
+        if (k0 >= end)
+            break;
     }
 
-    [[unroll]] for (uint r = 0; r < RN; r++) {
-        uint row = row0 + r * S;
-        if (row < p.queries) {
-            float inverse = 1.0 / sum[r];
-            [[unroll]] for (uint i = 0; i < WORDS; i++) {
-                float a = o[r * D + i * E] * inverse;
-                uint word = HALF ? sd_pack_half(vec2(a, o[r * D + i * E + E - 1] * inverse)) : floatBitsToUint(a);
-                p.o.d[o_base + row * p.o_pitch + i] = word;
+    row = 0;
+    [[dont_unroll]] while (true) {
+        float total = 0.0;
+        [[unroll]] for (uint r = 0; r < RN; r++) total = row == r ? sum[r] : total;
+        [[unroll]] for (uint i = 0; i < WORDS / W; i++) {
+            uint words[W];
+            [[unroll]] for (uint w = 0; w < W; w++) {
+                vec2 both = vec2(0.0);
+                [[unroll]] for (uint r = 0; r < RN; r++) {
+                    uint from = r * D + (i * W + w) * E;
+                    both = row == r ? vec2(o[from], o[from + E - 1]) : both;
+                }
+                both *= 1.0 / total;
+                words[w] = HALF ? sd_pack_half(both) : floatBitsToUint(both.x);
             }
+            if (row0 + row * S < p.queries)
+                p.o.d[(o_base + (row0 + row * S) * p.o_pitch) / W + i] = PACK(words);
         }
+        if (++row == RN)
+            break;
     }
 }

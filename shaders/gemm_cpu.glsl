@@ -215,13 +215,8 @@ void main() {
         float v[C];
         /* Selects cost less than memory, which an index unknown to the compiler would mean. */
         [[unroll]] for (int c = 0; c < C; c++) {
-            float column[R];
-            [[unroll]] for (uint i = 0; i < R; i++) column[i] = acc[c][i];
-            [[unroll]] for (uint b = 0; b < 5; b++)
-                [[unroll]] for (uint i = 0; i < R / 2; i++)
-                    if (i < R / 2 >> b)
-                        column[i] = (r & R / 2 >> b) != 0 ? column[i + (R / 2 >> b)] : column[i];
-            v[c] = column[0];
+            v[c] = 0;
+            [[unroll]] for (uint i = 0; i < R; i++) v[c] = r == i ? acc[c][i] : v[c];
         }
         finish_row(tile, row, at.z, bias, v);
         if (++r == rows)

@@ -45,11 +45,12 @@ static uint64_t places(const sd_node *node, const struct sd_attention_push *push
     return push->q | push->k | push->v | stride(in[0]) | stride(in[1]) | stride(in[2]);
 }
 
-/* Query rows of a lane and keys of a tile: measured (docs/performance.md). Larger tiles are no faster, and
- * take the driver seconds more to compile. */
+/* Query rows of a lane and keys of a tile. The loop is written out, rows x keys x channels twice, and is fast
+ * as long as a processor's instruction cache holds it, which also bounds what the driver takes to compile it
+ * (docs/performance.md). */
 static void cpu_tile(uint32_t d, uint32_t lanes, uint32_t queries, uint32_t *rows, uint32_t *keys) {
-    static const float speed[] = {1, 1.4F, 1.9F}; /* of 1, 2, 4 rows */
-    uint32_t most = d <= 160 ? 2 : 1;
+    static const float speed[] = {1, 1.4F, 1.9F, 2.2F}; /* of 1, 2, 4, 8 rows */
+    uint32_t most = d <= 16 ? 3 : d <= 64 ? 2 : 1;
     float best = 0;
     for (uint32_t i = 0; i <= most; i++) {
         uint32_t tile = lanes << i;
@@ -59,7 +60,7 @@ static void cpu_tile(uint32_t d, uint32_t lanes, uint32_t queries, uint32_t *row
             *rows = 1U << i;
         }
     }
-    *keys = d > 96 && d <= 160 ? 4 : 2;
+    *keys = d <= 32 ? 4 : d <= 160 ? 2 : 1;
 }
 
 static void record_cpu(const sd_node *node, const sd_attention_params *p, sd_emit *e) {
