@@ -1,5 +1,4 @@
-/* Models from GGUF files: the same tensors and the same pictures as from safetensors files with the same
- * values. */
+/* Models from GGUF files: the tensors and pictures of safetensors files with the same values. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -417,18 +416,19 @@ static double psnr(const uint8_t *x, const uint8_t *y, size_t count) {
     return sum > 0 ? 10 * log10(255.0 * 255.0 * (double)count / sum) : 999;
 }
 
-/* The same bytes; unless `exact`, in f16 only nearly: there the values of the plain file are rounded to f16,
- * those that are expanded inside the kernels are not. 38 dB is what other pictures in f16 are held to. */
+/* The same bytes if `exact`. Otherwise nearly: quantised layers have kernels of their own, which add up in
+ * another order, and in f16 the values of the plain file are rounded, those that are expanded inside the
+ * kernels are not. 60 and 38 dB are what other pictures in f32 and f16 are held to. */
 static void same_picture(sd_context *context, const char *a, const char *b, const char *lora, bool exact) {
     static uint8_t x[64 * 64 * 3], y[sizeof x];
     for (int p = 0; p < 2; p++) {
         sd_precision precision = p ? SD_PRECISION_F16 : SD_PRECISION_F32;
         render(context, a, precision, lora, x);
         render(context, b, precision, lora, y);
-        if (exact || precision == SD_PRECISION_F32)
+        if (exact)
             assert_memory_equal(x, y, sizeof x);
         print_message("%s: %.1f dB\n", b, psnr(x, y, sizeof x));
-        assert_true(psnr(x, y, sizeof x) >= 38);
+        assert_true(psnr(x, y, sizeof x) >= (p ? 38 : 60));
         size_t other = 0;
         for (size_t i = 3; i < sizeof x; i++)
             other += x[i] != x[i % 3];
