@@ -399,7 +399,7 @@ static void render(sd_context *context, const char *path, sd_precision precision
     const sd_model_options options = {.precision = precision, .loras = &use, .lora_count = lora != NULL};
     const sd_params params = {.prompt = "a red mug", .width = 64, .height = 64, .steps = 2, .seed = 5};
     sd_model *model;
-    sd_outputs *outputs;
+    sd_outputs *outputs = NULL;
     sd_error err;
     if (sd_model_open(&model, context, path, &options, &err) || sd_generate(model, &params, &outputs, &err))
         fail_msg("%s", err.message);
