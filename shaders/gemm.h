@@ -54,8 +54,9 @@ struct gemm_push {
 #undef ADDRESS
 _Static_assert(sizeof(struct gemm_push) == 120, "as the shader lays it out");
 
-/* Specialization constants, by index. What only the epilogue or the tap's address needs is a flag instead:
- * pipelines take long to compile on CPUs, and a uniform branch costs next to nothing. */
+/* Specialization constants, by index. What only the epilogue or the tap's address needs is a flag on GPUs,
+ * where a uniform branch costs next to nothing. CPUs run both sides of it: their kernels are compiled for
+ * such flags. */
 enum {
     GEMM_LANES, /* invocations of a workgroup */
     GEMM_A_HALF,

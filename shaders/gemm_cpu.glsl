@@ -206,7 +206,7 @@ void main() {
         uint n = column_of(tile, c);
         bias[c / 2] = vec2(0);
         if (flag(GEMM_FLAG_BIAS))
-            bias[c / 2] = load_two(p.bias, false, false, n, n < p.columns, n + 1 < p.columns);
+            bias[c / 2] = load_two(p.bias, false, OUT_WIDE, n, n < p.columns, n + 1 < p.columns);
     }
     uvec3 at = UPSAMPLE || VECTOR ? place_of(first) : uvec3(0);
     uint r = 0, rows = min(R, p.rows - first);
