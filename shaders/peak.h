@@ -11,7 +11,7 @@
 #define ADDRESS uvec2
 #endif
 
-#define PEAK_LINKS 32 /* multiply-adds of a chain and round, written out */
+#define PEAK_LINKS 64 /* multiply-adds of a chain and round, written out */
 #define PEAK_LOADS 4  /* loads of a lane that a copy has under way */
 
 struct peak_push {
