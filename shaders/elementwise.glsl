@@ -27,6 +27,10 @@ vec4 compute(vec4 a, uint row, uint channel) {
         return sd_gelu(a);
     if (OP == SD_ELEMENTWISE_QUICK_GELU)
         return sd_quick_gelu(a);
+    if (OP == SD_ELEMENTWISE_RELU)
+        return sd_relu(a);
+    if (OP == SD_ELEMENTWISE_TANH)
+        return sd_tanh(a);
     if (OP == SD_ELEMENTWISE_ADD)
         return a + sd_source_load4(p.b, B_F16, ALIGNED, B_TWO, row, channel);
     if (OP == SD_ELEMENTWISE_LERP)

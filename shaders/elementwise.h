@@ -9,8 +9,10 @@
 #define SD_ELEMENTWISE_SILU 2
 #define SD_ELEMENTWISE_GELU 3
 #define SD_ELEMENTWISE_QUICK_GELU 4
-#define SD_ELEMENTWISE_ADD 5  /* a + b */
-#define SD_ELEMENTWISE_LERP 6 /* a + t*(b-a) */
+#define SD_ELEMENTWISE_RELU 5
+#define SD_ELEMENTWISE_TANH 6
+#define SD_ELEMENTWISE_ADD 7  /* a + b */
+#define SD_ELEMENTWISE_LERP 8 /* a + t*(b-a) */
 
 struct sd_elementwise_push {
     SD_SOURCE a, b;

@@ -18,7 +18,8 @@
 #define GEMM_FLAG_VECTOR_HALF 32u
 #define GEMM_FLAG_RESIDUAL 64u
 #define GEMM_FLAG_RESIDUAL_HALF 128u
-#define GEMM_ACT_SHIFT 8 /* 4 bits: sd_act */
+#define GEMM_ACT_SHIFT 8         /* 3 bits: sd_act */
+#define GEMM_FLAG_ACT_LAST 2048u /* the activation comes behind the residual */
 #define GEMM_STRIDE_SHIFT 12
 #define GEMM_PAD_SHIFT 16
 #define GEMM_WIDTH_SHIFT 20 /* taps in a row */
@@ -34,7 +35,7 @@ struct gemm_push {
     ADDRESS a, a2; /* input; second part of a concatenation */
     ADDRESS weight, bias;
     ADDRESS vector;   /* [images,1,1,N]: added before the activation */
-    ADDRESS residual; /* added after it */
+    ADDRESS residual; /* added after it, or before it with GEMM_FLAG_ACT_LAST */
     ADDRESS result;
     uint rows;          /* GEMM rows: output pixels (of one phase when upsampling) */
     uint columns;       /* output channels, before GEGLU halves them */

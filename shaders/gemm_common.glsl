@@ -46,13 +46,17 @@ float value_at(uvec2 address, bool is_half, uint i) {
 }
 
 float activate(float x) {
-    uint act = field(GEMM_ACT_SHIFT);
+    uint act = p.flags >> GEMM_ACT_SHIFT & 7u;
     if (act == 1)
         x = sd_silu(x);
     else if (act == 2)
         x = sd_gelu(x);
     else if (act == 3)
         x = sd_quick_gelu(x);
+    else if (act == 4)
+        x = sd_relu(x);
+    else if (act == 5)
+        x = sd_tanh(x);
     return x;
 }
 
@@ -97,10 +101,15 @@ void finish(uint m, uint n, uint phase, vec4 v) {
         store_two(row * p.result_pitch + n / 2, v.x * sd_gelu(v.y), v.z * sd_gelu(v.w), count > 2);
         return;
     }
-    if (field(GEMM_ACT_SHIFT) != 0)
-        [[unroll]] for (uint i = 0; i < 4; i++) v[i] = activate(v[i]);
+    vec4 residual = vec4(0);
     if (flag(GEMM_FLAG_RESIDUAL))
-        v += four_at(p.residual, flag(GEMM_FLAG_RESIDUAL_HALF), row * p.residual_pitch + n, count);
+        residual = four_at(p.residual, flag(GEMM_FLAG_RESIDUAL_HALF), row * p.residual_pitch + n, count);
+    if (flag(GEMM_FLAG_ACT_LAST))
+        v += residual;
+    if ((p.flags >> GEMM_ACT_SHIFT & 7u) != 0)
+        [[unroll]] for (uint i = 0; i < 4; i++) v[i] = activate(v[i]);
+    if (!flag(GEMM_FLAG_ACT_LAST))
+        v += residual;
     uint at = row * p.result_pitch + n;
     store_two(at, v.x, v.y, count > 1);
     if (count > 2)

@@ -21,7 +21,8 @@ const bool OUT_WIDE = (FIXED & GEMM_FIXED_OUT_WIDE) != 0, OUT_HALF = (FIXED & GE
 const bool UPSAMPLE = (FIXED & GEMM_FLAG_UPSAMPLE) != 0, GEGLU = (FIXED & GEMM_FLAG_GEGLU) != 0;
 const bool VECTOR = (FIXED & GEMM_FLAG_VECTOR) != 0, VECTOR_HALF = (FIXED & GEMM_FLAG_VECTOR_HALF) != 0;
 const bool RESIDUAL = (FIXED & GEMM_FLAG_RESIDUAL) != 0, RESIDUAL_HALF = (FIXED & GEMM_FLAG_RESIDUAL_HALF) != 0;
-const uint ACT = FIXED >> GEMM_ACT_SHIFT & 15u;
+const uint ACT = FIXED >> GEMM_ACT_SHIFT & 7u;
+const bool ACT_LAST = (FIXED & GEMM_FLAG_ACT_LAST) != 0;
 
 /* Of this tile's rows, of which lane i of vector j knows row j*LANES + i: where the first tap lies in the input, and the
  * picture's first row there. */
@@ -107,6 +108,10 @@ vec2 act_two(vec2 v) {
         return vec2(sd_gelu(v.x), sd_gelu(v.y));
     if (ACT == 3)
         return vec2(sd_quick_gelu(v.x), sd_quick_gelu(v.y));
+    if (ACT == 4)
+        return vec2(sd_relu(v.x), sd_relu(v.y));
+    if (ACT == 5)
+        return vec2(sd_tanh(v.x), sd_tanh(v.y));
     return v;
 }
 
@@ -129,9 +134,10 @@ void finish_row(uint tile, uint row, uint picture, vec2 bias[C / 2], float v[C])
                 store_pair(row * p.result_pitch + n / 2 - 1, vec2(v[c / 2 - 1], v[c / 2]), some);
             continue;
         }
-        two = act_two(two);
+        vec2 residual = vec2(0);
         if (RESIDUAL)
-            two += load_two(p.residual, RESIDUAL_HALF, OUT_WIDE, row * p.residual_pitch + n, some, both);
+            residual = load_two(p.residual, RESIDUAL_HALF, OUT_WIDE, row * p.residual_pitch + n, some, both);
+        two = ACT_LAST ? act_two(two + residual) : act_two(two) + residual;
         if (some)
             store_pair(row * p.result_pitch + n, two, both);
     }

@@ -54,6 +54,25 @@ float sd_gelu(float x) {
     return max(x, 0.0) - 0.5 * min(z, 1e4) * sd_erfc_positive(z * 0.70710678);
 }
 
+/* Comparisons that are false for NaN keep it. */
+float sd_relu(float x) {
+    return x < 0.0 ? 0.0 : x;
+}
+
+/* Absolute error 2e-7. */
+float sd_tanh(float x) {
+    float z = abs(x), t = sd_exp(-2.0 * z), y = (1.0 - t) / (1.0 + t);
+    return x > 10.0 ? 1.0 : x < -10.0 ? -1.0 : x * (y / max(z, 1e-30));
+}
+
+vec4 sd_relu(vec4 x) {
+    return vec4(sd_relu(x.x), sd_relu(x.y), sd_relu(x.z), sd_relu(x.w));
+}
+
+vec4 sd_tanh(vec4 x) {
+    return vec4(sd_tanh(x.x), sd_tanh(x.y), sd_tanh(x.z), sd_tanh(x.w));
+}
+
 vec4 sd_silu(vec4 x) {
     return vec4(sd_silu(x.x), sd_silu(x.y), sd_silu(x.z), sd_silu(x.w));
 }

@@ -5,14 +5,23 @@
 
 #include "sd/nn/graph.h"
 
-typedef enum sd_act { SD_ACT_NONE, SD_ACT_SILU, SD_ACT_GELU, SD_ACT_QUICK_GELU } sd_act;
+typedef enum sd_act {
+    SD_ACT_NONE,
+    SD_ACT_SILU,
+    SD_ACT_GELU,
+    SD_ACT_QUICK_GELU,
+    SD_ACT_RELU,
+    SD_ACT_TANH
+} sd_act;
 
-/* What a GEMM does to its result before storing it: act(x*W + bias + vector) + residual. */
+/* What a GEMM does to its result before storing it: act(x*W + bias + vector) + residual, or
+ * act(x*W + bias + vector + residual). */
 typedef struct sd_fuse {
     sd_tensor *vector;   /* [N,1,1,C] (or N = 1 for all): added to every pixel, e.g. the time embedding */
     sd_tensor *residual; /* shape of the output */
     sd_act act;
-    bool f32; /* store f32 whatever the graph's activation type */
+    bool act_last; /* over the residual too */
+    bool f32;      /* store f32 whatever the graph's activation type */
 } sd_fuse;
 
 /* Linear layer over the channels: [N,H,W,C] -> [N,H,W,n]. `fuse` may be NULL. x may be a slice or a

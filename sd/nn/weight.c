@@ -208,6 +208,14 @@ sd_layer sd_bind_upsample(sd_weights *w, uint32_t n, uint32_t c, const char *nam
     BIND(SHAPE(SD_WEIGHT_UPSAMPLE, n, c, 3), SD_WEIGHT_VECTOR, true);
 }
 
+sd_layer sd_bind_conv_plain(sd_weights *w, uint32_t n, uint32_t c, uint32_t k, const char *name, ...) {
+    BIND(SHAPE(SD_WEIGHT_GEMM, n, c, k), SD_WEIGHT_VECTOR, false);
+}
+
+sd_layer sd_bind_upsample_plain(sd_weights *w, uint32_t n, uint32_t c, const char *name, ...) {
+    BIND(SHAPE(SD_WEIGHT_UPSAMPLE, n, c, 3), SD_WEIGHT_VECTOR, false);
+}
+
 sd_layer sd_bind_linear(sd_weights *w, uint32_t n, uint32_t c, bool bias, const char *name, ...) {
     BIND(SHAPE(SD_WEIGHT_GEMM, n, c, 1), SD_WEIGHT_VECTOR, bias);
 }

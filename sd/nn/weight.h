@@ -54,6 +54,10 @@ void sd_weights_destroy(sd_vk *vk, sd_weights **weights);
 sd_layer sd_bind_conv(sd_weights *w, uint32_t n, uint32_t c, uint32_t k, const char *name, ...)
     SD_PRINTF(5, 6);
 sd_layer sd_bind_upsample(sd_weights *w, uint32_t n, uint32_t c, const char *name, ...) SD_PRINTF(4, 5);
+/* The same without a bias. */
+sd_layer sd_bind_conv_plain(sd_weights *w, uint32_t n, uint32_t c, uint32_t k, const char *name, ...)
+    SD_PRINTF(5, 6);
+sd_layer sd_bind_upsample_plain(sd_weights *w, uint32_t n, uint32_t c, const char *name, ...) SD_PRINTF(4, 5);
 /* `bias` false: the layer has none. Shapes [n,c] and [n,c,1,1] are accepted. */
 sd_layer sd_bind_linear(sd_weights *w, uint32_t n, uint32_t c, bool bias, const char *name, ...)
     SD_PRINTF(5, 6);

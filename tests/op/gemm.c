@@ -132,9 +132,9 @@ static void check(optest *t, struct gemm_case *k, sd_tensor *out, bool f32) {
     ref_conv(q, want);
     bool half = k->act == SD_F16 && !f32;
     optest_compare(got, want, count, half ? 1e-3 : 1e-5, k->stored == SD_F16 || !half ? 2e-5 : 2e-3,
-                   "%s [%u,%u,%u,%u]->%u act %d f16 %d/%d slice %d concat %d(%u)", kind_names[k->kind], q->n,
-                   q->h, q->w, q->c, q->oc, q->act, k->act == SD_F16, k->stored == SD_F16, k->slice,
-                   k->concat, k->c1);
+                   "%s [%u,%u,%u,%u]->%u act %d%s f16 %d/%d slice %d concat %d(%u)", kind_names[k->kind],
+                   q->n, q->h, q->w, q->c, q->oc, q->act, q->act_last ? " last" : "", k->act == SD_F16,
+                   k->stored == SD_F16, k->slice, k->concat, k->c1);
     free(want);
 }
 
@@ -161,7 +161,8 @@ static void run_case(void **state, uint64_t seed, bool half) {
     q->bias = bias ? optest_random(t, q->oc, SD_F32) : NULL;
     sd_fuse fuse = {.f32 = f32};
     if (!q->geglu) {
-        q->act = fuse.act = (sd_act)optest_int(t, SD_ACT_NONE, SD_ACT_QUICK_GELU);
+        q->act = fuse.act = (sd_act)optest_int(t, SD_ACT_NONE, SD_ACT_TANH);
+        q->act_last = fuse.act_last = optest_int(t, 0, 1);
         if (optest_int(t, 0, 1)) {
             q->one_vector = optest_int(t, 0, 1);
             q->vector = optest_random(t, (size_t)q->n * q->oc, k.act);

@@ -13,6 +13,10 @@ float ref_activate(float x, sd_act act) {
         return isinf(v) && v < 0 ? 0 : (float)(0.5 * v * erfc(-v * sqrt(0.5)));
     case SD_ACT_QUICK_GELU:
         return (float)(v / (1 + exp(-1.702 * v)));
+    case SD_ACT_RELU:
+        return x < 0 ? 0 : x;
+    case SD_ACT_TANH:
+        return (float)tanh(v);
     default:
         return x;
     }

@@ -16,6 +16,10 @@ static double activate(int act, double x) {
         return gelu(x);
     case SD_ACT_QUICK_GELU:
         return x / (1 + exp(-1.702 * x));
+    case SD_ACT_RELU:
+        return x < 0 ? 0 : x;
+    case SD_ACT_TANH:
+        return tanh(x);
     default:
         return x;
     }
@@ -50,7 +54,8 @@ void ref_conv(const struct ref_conv *q, float *out) {
                         v *= gelu(sum_at(q, n, y, x, o + width));
                     if (q->vector)
                         v += (double)q->vector[(q->one_vector ? 0 : n) * q->oc + o];
-                    v = activate(q->act, v);
-                    out[at] = (float)(v + (q->residual ? (double)q->residual[at] : 0));
+                    double residual = q->residual ? (double)q->residual[at] : 0;
+                    out[at] = (float)(q->act_last ? activate(q->act, v + residual)
+                                                  : activate(q->act, v) + residual);
                 }
 }

@@ -11,6 +11,7 @@ struct ref_conv {
     uint32_t kernel, stride, pad; /* zero padding before the first row and column */
     bool upsample;                /* nearest 2x before the convolution */
     bool geglu;                   /* out [n,oh,ow,oc/2] = value * gelu(gate); the gates are the second half */
+    bool act_last;                /* behind the residual */
     int act;                      /* sd_act */
     const float *x, *weight, *bias, *vector,
         *residual; /* weight [oc,c,k,k]; vector [n or 1,oc]; NULL: none */

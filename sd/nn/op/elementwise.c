@@ -63,7 +63,7 @@ static void record(const sd_node *node, sd_emit *e) {
 }
 
 static void cost(const sd_node *node, struct sd_cost *out) {
-    static const unsigned char flop[] = {0, 2, 16, 24, 16, 1, 3};
+    static const unsigned char flop[] = {0, 2, 16, 24, 16, 1, 16, 1, 3};
     out->flop = sd_value_count(node->out) * flop[params_of(node).op];
     out->bytes = sd_value_bytes(node->in[0]) + sd_value_bytes(node->out);
     if (node->in[1])
@@ -108,13 +108,13 @@ sd_tensor *sd_cast(sd_graph *g, sd_tensor *x, sd_dtype dtype) {
 }
 
 sd_tensor *sd_activate(sd_graph *g, sd_tensor *x, sd_act act) {
-    static const uint32_t ops[] = {SD_ELEMENTWISE_COPY, SD_ELEMENTWISE_SILU, SD_ELEMENTWISE_GELU,
-                                   SD_ELEMENTWISE_QUICK_GELU};
+    static const uint32_t ops[] = {SD_ELEMENTWISE_COPY,       SD_ELEMENTWISE_SILU, SD_ELEMENTWISE_GELU,
+                                   SD_ELEMENTWISE_QUICK_GELU, SD_ELEMENTWISE_RELU, SD_ELEMENTWISE_TANH};
     if (g->failed || !x)
         return NULL;
     if (act == SD_ACT_NONE)
         return x;
-    if (act > SD_ACT_QUICK_GELU)
+    if (act > SD_ACT_TANH)
         return sd_graph_fail(g, SD_E_INTERNAL, "activate: unknown function %d", (int)act);
     return build(g, &sd_op_activate, x, NULL, x->dtype, (struct params){ops[act], 1, 0});
 }

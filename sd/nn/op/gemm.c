@@ -10,6 +10,7 @@ struct gemm {
     uint32_t taps, tap_width, stride, pad;
     bool upsample, geglu;
     sd_act act;
+    bool act_last;
     uint32_t rows; /* of the whole: strips get its kernel, and with it the same bits */
 };
 
@@ -53,8 +54,9 @@ static void fill_push(const sd_node *node, const sd_emit *e, const struct gemm *
 
 static uint32_t flags_of(const sd_node *node, const struct gemm *q) {
     const sd_tensor *vector = node->in[in_vector], *residual = node->in[in_residual];
-    uint32_t flags = (uint32_t)q->act << GEMM_ACT_SHIFT | q->stride << GEMM_STRIDE_SHIFT |
-                     q->pad << GEMM_PAD_SHIFT | q->tap_width << GEMM_WIDTH_SHIFT | q->taps << GEMM_TAPS_SHIFT;
+    uint32_t flags = (uint32_t)q->act << GEMM_ACT_SHIFT | (q->act_last ? GEMM_FLAG_ACT_LAST : 0) |
+                     q->stride << GEMM_STRIDE_SHIFT | q->pad << GEMM_PAD_SHIFT |
+                     q->tap_width << GEMM_WIDTH_SHIFT | q->taps << GEMM_TAPS_SHIFT;
     flags |= node->out->dtype == SD_F16 ? GEMM_FLAG_OUT_HALF : 0;
     flags |= (q->upsample ? GEMM_FLAG_UPSAMPLE : 0) | (q->geglu ? GEMM_FLAG_GEGLU : 0);
     flags |= node->weight[1] ? GEMM_FLAG_BIAS : 0;
@@ -83,7 +85,7 @@ static bool is_wide(const sd_tensor *t) {
 static uint32_t fixed_flags(const sd_node *node, const struct gemm *q, uint32_t flags) {
     uint32_t fixed = flags & (GEMM_FLAG_OUT_HALF | GEMM_FLAG_UPSAMPLE | GEMM_FLAG_GEGLU | GEMM_FLAG_VECTOR |
                               GEMM_FLAG_VECTOR_HALF | GEMM_FLAG_RESIDUAL | GEMM_FLAG_RESIDUAL_HALF |
-                              15u << GEMM_ACT_SHIFT);
+                              7u << GEMM_ACT_SHIFT | GEMM_FLAG_ACT_LAST);
     bool wide = is_wide(node->out) && is_wide(node->in[in_vector]) && is_wide(node->in[in_residual]);
     fixed |= q->taps == 1 && q->stride == 1 ? GEMM_FIXED_LINEAR : 0;
     fixed |= is_wide(node->in[in_x]) ? GEMM_FIXED_A_WIDE : 0;
@@ -203,6 +205,7 @@ static sd_tensor *build(sd_graph *g, const struct sd_op *op, sd_tensor *x, sd_la
     sd_tensor *inputs[] = {[in_x] = x, [in_vector] = vector, [in_residual] = residual};
     struct gemm params = *q;
     params.act = fuse->act;
+    params.act_last = fuse->act_last;
     params.rows = sd_tensor_rows(q->upsample ? x : out);
     out = sd_graph_add(g, op, out, inputs, 3, layer.weight, layer.bias, &params, sizeof params);
     return sd_strips_allowed(g, out, &strips);
