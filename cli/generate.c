@@ -10,8 +10,13 @@
 enum { EMBEDDINGS = 64 };
 
 static const struct cli_option options[] = {
-    {"model", 'm', "NAME", "safetensors file or diffusers folder, or a name in the model folder"},
+    {"model", 'm', "NAME",
+     "safetensors, GGUF or .ckpt file, diffusers folder, or a name in the model folder"},
     {"models", 0, "DIR", "folder of models in which names are looked up, as A1111 or ComfyUI lay it out"},
+    {"vae", 0, "NAME", "a VAE in place of the model's own"},
+    {"taesd", 0, "NAME", "a small autoencoder in place of the VAE, for drafts"},
+    {"text-encoder", 0, "NAME", "a text encoder in place of the model's own; may be repeated"},
+    {"unet", 0, "NAME", "a UNet in place of the model's own"},
     {"output", 'o', "NAME", "file name; {seed}, {index} and {model} are filled in; default: sdvk-{seed}.png"},
     {"lora", 'l', "NAME[:S[:T]]",
      "merge a LoRA, a file or a name in the model folder, at strength S (default 1), T for the text "
@@ -39,6 +44,7 @@ static const struct cli_option options[] = {
 struct request {
     sd_params params;
     const char *model, *models, *output, *init, *device, *precision, *prediction;
+    sd_model_options parts;
     bool plan, json, overwrite, validation, quiet, verbose;
     struct cli_loras loras;
     const char *embeddings[EMBEDDINGS];
@@ -67,6 +73,9 @@ static void set_option(struct request *r, const char *name, const char *value) {
         bool *flag;
     } fields[] = {{"model", &r->model, NULL},
                   {"models", &r->models, NULL},
+                  {"vae", &r->parts.vae, NULL},
+                  {"taesd", &r->parts.taesd, NULL},
+                  {"unet", &r->parts.unet, NULL},
                   {"output", &r->output, NULL},
                   {"init-image", &r->init, NULL},
                   {"device", &r->device, NULL},
@@ -86,6 +95,14 @@ static void set_option(struct request *r, const char *name, const char *value) {
             else
                 *fields[i].flag = true;
         }
+}
+
+static int add_text_encoder(struct request *r, const char *value) {
+    const char **slots = r->parts.text_encoders;
+    if (slots[1])
+        return cli_usage("--text-encoder: expected at most 2, found more");
+    slots[slots[0] != NULL] = value;
+    return EXIT_OK;
 }
 
 static int add_embedding(struct request *r, const char *value) {
@@ -114,6 +131,8 @@ static int parse(int argc, char **argv, struct request *r) {
             code = cli_add_lora(&r->loras, arg.value);
         else if (arg.option && !strcmp(arg.option->name, "lora-blocks"))
             code = cli_set_lora_blocks(&r->loras, arg.value);
+        else if (arg.option && !strcmp(arg.option->name, "text-encoder"))
+            code = add_text_encoder(r, arg.value);
         else if (arg.option && !strcmp(arg.option->name, "embedding"))
             code = add_embedding(r, arg.value);
         if (code)
@@ -341,11 +360,16 @@ int cli_generate(int argc, char **argv) {
                                                 .models = r.models,
                                                 .validation = r.validation,
                                                 .log = cli_logger(r.verbose ? SD_LOG_INFO : SD_LOG_WARNING)};
-    const sd_model_options model_options = {.precision = precision_of(r.precision),
-                                            .prediction = r.prediction,
-                                            .loras = r.loras.uses,
-                                            .lora_count = r.loras.count,
-                                            .lenient = r.params.lenient};
+    const sd_model_options model_options = {
+        .precision = precision_of(r.precision),
+        .prediction = r.prediction,
+        .loras = r.loras.uses,
+        .lora_count = r.loras.count,
+        .unet = r.parts.unet,
+        .vae = r.parts.vae,
+        .taesd = r.parts.taesd,
+        .text_encoders = {r.parts.text_encoders[0], r.parts.text_encoders[1]},
+        .lenient = r.params.lenient};
     if (sd_context_create(&context, &context_options, &err) ||
         sd_model_open(&model, context, r.model, &model_options, &err))
         code = cli_fail(&err);

@@ -72,12 +72,12 @@ static sd_status borrow(struct subject *s, const sd_bench_params *p, sd_error *e
         s->text = part->model;
         s->weights = part->weights;
     } else if (!strcmp(p->network, "decode")) {
-        s->decoder = m->decoder;
-        s->weights = m->decoder_weights;
+        s->decoder = m->autoencoder.decoder;
+        s->weights = m->autoencoder.decoder_weights;
     } else if (!strcmp(p->network, "encode")) {
-        status = sd_model_need_encoder(m, err);
-        s->encoder = m->encoder;
-        s->weights = m->encoder_weights;
+        status = sd_autoencoder_need_encoder(&m->autoencoder, m->context->vk, m->files, m->precision, err);
+        s->encoder = m->autoencoder.encoder;
+        s->weights = m->autoencoder.encoder_weights;
     } else
         return unknown_network(p->network, err);
     return status;

@@ -10,14 +10,25 @@
 #include "unet/config.h"
 #include "vae/config.h"
 
-typedef enum sd_part { SD_PART_UNET, SD_PART_VAE, SD_PART_TEXT, SD_PART_TEXT_2, SD_PARTS } sd_part;
+typedef enum sd_part {
+    SD_PART_UNET,
+    SD_PART_VAE,
+    SD_PART_TEXT,
+    SD_PART_TEXT_2,
+    SD_PART_TAESD, /* never within a model, only beside it */
+    SD_PARTS
+} sd_part;
+
+/* "unet", "vae", "text_encoder", "text_encoder_2", "taesd". */
+const char *sd_part_name(sd_part part);
 
 /* How the names of one part are spelled in the file. */
 typedef enum sd_spelling {
     SD_SPELLING_NONE, /* the part is not there */
     SD_SPELLING_DIFFUSERS,
-    SD_SPELLING_LDM,     /* single file: UNet and VAE blocks by number */
-    SD_SPELLING_OPENCLIP /* single file: OpenCLIP's text encoder */
+    SD_SPELLING_LDM,      /* single file: UNet and VAE blocks by number */
+    SD_SPELLING_OPENCLIP, /* single file: OpenCLIP's text encoder */
+    SD_SPELLING_TAESD     /* layers of both halves by number, as the authors' own files have them */
 } sd_spelling;
 
 typedef struct sd_checkpoint sd_checkpoint;
@@ -32,6 +43,7 @@ struct sd_checkpoint_part {
     char *label;          /* path, for messages */
     char *config;         /* text of config.json, NULL in single files */
     char *config_path;    /* for messages, NULL in single files */
+    bool replaced;        /* does not come from the model's own file or folder */
     struct sd_weight_source source;
 };
 
@@ -39,7 +51,7 @@ struct sd_checkpoint {
     char *path, *name; /* name: last part of the path, without extension */
     bool folder;
     struct sd_checkpoint_part part[SD_PARTS];
-    sd_tensor_file *files[SD_PARTS];
+    sd_tensor_file *files[2 * SD_PARTS]; /* the model's own and those beside it */
     uint32_t file_count;
     char *scheduler;                   /* text of scheduler_config.json or NULL */
     sd_bytes vocabulary[2], merges[2]; /* tokenizer and tokenizer_2 of a folder */
@@ -49,8 +61,17 @@ struct sd_checkpoint {
     sd_arena arena; /* names, transposed copies */
 };
 
-/* Errors say what the path is and what was expected of it. */
-sd_status sd_checkpoint_open(sd_checkpoint **out, const char *path, sd_error *err);
+/* Files or folders that stand in for parts of a model, or are added to it; NULL and 0: none. */
+struct sd_separate_parts {
+    const char *unet, *vae, *taesd;
+    const char *text[2]; /* in either order; their widths tell which one they are */
+    uint32_t text_count;
+};
+
+/* `path` is a single file or a diffusers folder with a UNet, or with any part where `separate` (may be NULL)
+ * brings the UNet. Other parts may be missing. Errors say what a path is and what was expected of it. */
+sd_status sd_checkpoint_open(sd_checkpoint **out, const char *path, const struct sd_separate_parts *separate,
+                             sd_error *err);
 void sd_checkpoint_close(sd_checkpoint **checkpoint);
 
 #endif

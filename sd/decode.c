@@ -3,6 +3,7 @@
 #include "sd/vk/buffer.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* One half of the autoencoder, recorded for one picture. */
 struct half {
@@ -21,7 +22,8 @@ static sd_status record_decoder(sd_model *model, const sd_params *p, sd_dtype ac
         return status;
     h->in = sd_graph_input(h->graph, "latent", SD_RATE_STEP, SD_F32, 1, p->height / factor, p->width / factor,
                            config->latent_channels);
-    h->out = sd_graph_output(h->graph, sd_vae_decode(h->graph, config, &model->decoder, h->in), "picture");
+    h->out = sd_graph_output(h->graph, sd_autoencoder_decode(h->graph, &model->autoencoder, config, h->in),
+                             "picture");
     return sd_graph_status(h->graph, err);
 }
 
@@ -32,8 +34,8 @@ static sd_status record_encoder(sd_model *model, const sd_params *p, struct half
     if (status)
         return status;
     h->in = sd_graph_input(h->graph, "picture", SD_RATE_STEP, SD_F32, 1, p->height, p->width, 3);
-    h->out = sd_graph_output(h->graph, sd_vae_encode(h->graph, &model->files->vae, &model->encoder, h->in),
-                             "moments");
+    h->out = sd_graph_output(
+        h->graph, sd_autoencoder_encode(h->graph, &model->autoencoder, &model->files->vae, h->in), "latent");
     return sd_graph_status(h->graph, err);
 }
 
@@ -127,8 +129,9 @@ sd_status sd_decode(sd_model *model, const sd_params *p, const struct sd_watch *
     float *in = malloc(values * sizeof *in);
     if (!in)
         return sd_fail(err, SD_E_MEMORY, "out of memory");
+    struct sd_latent_scale s = sd_autoencoder_scale(model->autoencoder.tiny_decoder, config);
     for (size_t i = 0; i < values; i++)
-        in[i] = latent[i] / config->scaling_factor + config->shift_factor;
+        in[i] = latent[i] / s.scale + s.shift;
     sd_status status = decode(model, p, watch, model->act, in, pixels, err);
     if (status == SD_E_NUMERIC && model->act == SD_F16) {
         sd_log(&model->context->log, SD_LOG_WARNING, "the VAE overflowed in f16; decoding again in f32");
@@ -138,35 +141,43 @@ sd_status sd_decode(sd_model *model, const sd_params *p, const struct sd_watch *
     return status;
 }
 
+/* Reads the first `channels` of each pixel's values: the mean of a VAE's moments, or all of a TAESD's. */
 static sd_status encode(sd_model *model, const sd_params *p, const struct sd_watch *watch, float *picture,
-                        float *moments, sd_error *err) {
+                        uint32_t channels, float *latent, sd_error *err) {
     struct half h = {0};
-    sd_status status = sd_model_need_encoder(model, err);
-    if (!status && !(status = record_encoder(model, p, &h, err)))
-        status = run(model, p, watch, &h, picture, moments, err);
+    float *out = NULL;
+    sd_status status = record_encoder(model, p, &h, err);
+    if (!status && !(out = malloc(h.out->bytes)))
+        status = sd_fail(err, SD_E_MEMORY, "out of memory");
+    if (!status)
+        status = run(model, p, watch, &h, picture, out, err);
+    size_t pixels = status ? 0 : sd_tensor_rows(h.out);
+    for (size_t i = 0; i < pixels; i++)
+        memcpy(latent + i * channels, out + i * h.out->c, channels * sizeof *latent);
     sd_graph_destroy(&h.graph);
+    free(out);
     return status;
 }
 
-sd_status sd_encode(sd_model *model, const sd_params *p, const struct sd_watch *watch, float *latent,
-                    sd_error *err) {
+sd_status sd_encode(sd_model *model, const sd_params *p, const struct sd_watch *watch, float *picture,
+                    float *latent, sd_error *err) {
+    struct sd_autoencoder *a = &model->autoencoder;
     const struct sd_vae_config *config = &model->files->vae;
-    const sd_picture *picture = p->init_image;
     uint32_t factor = 1u << (config->levels - 1), channels = config->latent_channels;
-    size_t pixels = (size_t)picture->width * picture->height, area = pixels / factor / factor;
-    float *in = malloc(pixels * 3 * sizeof *in), *moments = malloc(area * channels * 2 * sizeof *moments);
-    sd_status status = in && moments ? SD_OK : sd_fail(err, SD_E_MEMORY, "out of memory");
-    if (!status) {
-        for (size_t i = 0; i < pixels; i++)
-            for (uint32_t c = 0; c < 3; c++)
-                in[i * 3 + c] = (float)picture->pixels[i * picture->channels + c] / 127.5f - 1.0f;
-        status = encode(model, p, watch, in, moments, err);
-    }
-    for (size_t i = 0; i < area * channels && !status; i++) {
-        float mean = moments[i / channels * channels * 2 + i % channels];
-        latent[i] = (mean - config->shift_factor) * config->scaling_factor;
-    }
-    free(in);
-    free(moments);
+    size_t values = (size_t)(p->width / factor) * (p->height / factor) * channels;
+    sd_status status =
+        sd_autoencoder_need_encoder(a, model->context->vk, model->files, model->precision, err);
+    if (!status)
+        status = encode(model, p, watch, picture, channels, latent, err);
+    struct sd_latent_scale s = sd_autoencoder_scale(a->tiny_encoder, config);
+    for (size_t i = 0; i < values && !status; i++)
+        latent[i] = (latent[i] - s.shift) * s.scale;
     return status;
+}
+
+void sd_picture_floats(const sd_picture *picture, float *out) {
+    size_t pixels = (size_t)picture->width * picture->height;
+    for (size_t i = 0; i < pixels; i++)
+        for (uint32_t c = 0; c < 3; c++)
+            out[i * 3 + c] = (float)picture->pixels[i * picture->channels + c] / 127.5f - 1.0f;
 }

@@ -72,13 +72,24 @@ static sd_status on_step(void *user, uint32_t step, uint32_t steps, const float 
     return report(user, SD_PHASE_STEP, step + 1, err);
 }
 
+static sd_status encode_init(struct run *run, float *latent, sd_error *err) {
+    const sd_picture *init = run->request.params.init_image;
+    float *picture = malloc((size_t)init->width * init->height * 3 * sizeof *picture);
+    if (!picture)
+        return sd_fail(err, SD_E_MEMORY, "out of memory");
+    sd_picture_floats(init, picture);
+    sd_status status = sd_encode(run->model, &run->request.params, &run->watch, picture, latent, err);
+    free(picture);
+    return status;
+}
+
 /* Pure noise, or the init picture's latent with noise of the first level. */
 static sd_status start(struct run *run, sd_noise *noise, float *x, sd_error *err) {
     const struct sd_request *r = &run->request;
     float sigma = r->sigmas[r->first], *drawn = malloc(run->values * sizeof *drawn);
     sd_status status = drawn ? SD_OK : sd_fail(err, SD_E_MEMORY, "out of memory");
     if (!status && r->params.init_image && !(status = report(run, SD_PHASE_ENCODE, 0, err)))
-        status = sd_encode(run->model, &r->params, &run->watch, x, err);
+        status = encode_init(run, x, err);
     if (!status) {
         sd_noise_randn(noise, drawn);
         float scale = r->params.init_image ? sigma : sd_schedule_noise_scale(r->schedule, sigma);

@@ -97,12 +97,11 @@ static sd_status add_hashes(cJSON *json, const char *path, sd_error *err) {
 }
 
 static void describe_networks(cJSON *json, sd_checkpoint *c) {
-    static const char *const names[] = {"unet", "vae", "text_encoder", "text_encoder_2"};
     const struct sd_checkpoint_part *unet = &c->part[SD_PART_UNET];
     cJSON *parts = cJSON_AddArrayToObject(json, "parts");
     for (int i = 0; i < SD_PARTS; i++)
         if (c->part[i].file)
-            cJSON_AddItemToArray(parts, cJSON_CreateString(names[i]));
+            cJSON_AddItemToArray(parts, cJSON_CreateString(sd_part_name((sd_part)i)));
     sd_status status = unet->config ? sd_unet_config_parse(&c->unet, unet->config, strlen(unet->config),
                                                            unet->config_path, NULL)
                                     : sd_unet_detect(&c->unet, &unet->source, NULL);
@@ -119,7 +118,7 @@ static void describe_networks(cJSON *json, sd_checkpoint *c) {
 
 static sd_status describe_model(cJSON *json, const char *path, sd_error *err) {
     sd_checkpoint *c = NULL;
-    sd_status status = sd_checkpoint_open(&c, path, err);
+    sd_status status = sd_checkpoint_open(&c, path, NULL, err);
     if (status)
         return status;
     cJSON_AddStringToObject(json, "kind", "model");

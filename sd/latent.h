@@ -39,10 +39,12 @@ sd_status sd_decode(sd_model *model, const sd_params *params, const struct sd_wa
 sd_status sd_decode_plan(sd_model *model, const sd_params *params, struct sd_strips_stats *out,
                          sd_error *err);
 
-/* params->init_image -> the mean of the latent distribution in the UNet's scale, [h][w][channels]. The mean,
- * because a sample would add noise that no seed of the request names. */
-sd_status sd_encode(sd_model *model, const sd_params *params, const struct sd_watch *watch, float *latent,
-                    sd_error *err);
+/* Picture [H][W][3] in -1..1 of the request's size -> the mean of the latent distribution in the UNet's
+ * scale, [h][w][channels]. The mean, because a sample would add noise that no seed of the request names. */
+sd_status sd_encode(sd_model *model, const sd_params *params, const struct sd_watch *watch, float *picture,
+                    float *latent, sd_error *err);
+/* RGB bytes as the encoder reads them, [H][W][3] in -1..1. */
+void sd_picture_floats(const sd_picture *picture, float *out);
 
 /* sd_generate without the decoder: *latents [count][h][w][channels] (free with free()), *values of one image.
  */

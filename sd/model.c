@@ -1,5 +1,4 @@
 #include "sd/model.h"
-#include "sd/library.h"
 
 #include <cjson/cJSON.h>
 #include <stdlib.h>
@@ -24,14 +23,6 @@ static sd_status configure_unet(sd_checkpoint *c, sd_error *err) {
     const struct sd_checkpoint_part *p = &c->part[SD_PART_UNET];
     return p->config ? sd_unet_config_parse(&c->unet, p->config, strlen(p->config), p->config_path, err)
                      : sd_unet_detect(&c->unet, &p->source, err);
-}
-
-static sd_status configure_vae(sd_checkpoint *c, sd_error *err) {
-    const struct sd_checkpoint_part *p = &c->part[SD_PART_VAE];
-    if (!p->file)
-        return sd_fail(err, SD_E_NOT_FOUND, "%s: the file holds no VAE (first_stage_model...)", c->path);
-    return p->config ? sd_vae_config_parse(&c->vae, p->config, strlen(p->config), p->config_path, err)
-                     : sd_vae_detect(&c->vae, &p->source, err);
 }
 
 uint32_t sd_model_pooled_width(const sd_model *m) {
@@ -105,29 +96,6 @@ sd_status sd_model_need_unet(sd_model *m, uint32_t height, uint32_t width, sd_er
         return SD_OK;
     sd_status status = bind_unet(m, plain, err);
     return status ? status : load_unet(m, err);
-}
-
-static sd_status load_decoder(sd_model *m, sd_error *err) {
-    sd_status status = sd_weights_create(&m->decoder_weights, err);
-    if (status)
-        return status;
-    sd_vae_bind_decoder(&m->decoder, m->decoder_weights, &m->files->vae);
-    return sd_weights_load(m->decoder_weights, m->context->vk, &m->files->part[SD_PART_VAE].source,
-                           m->precision, err);
-}
-
-sd_status sd_model_need_encoder(sd_model *m, sd_error *err) {
-    if (m->encoder_weights)
-        return SD_OK;
-    sd_status status = sd_weights_create(&m->encoder_weights, err);
-    if (status)
-        return status;
-    sd_vae_bind_encoder(&m->encoder, m->encoder_weights, &m->files->vae);
-    status = sd_weights_load(m->encoder_weights, m->context->vk, &m->files->part[SD_PART_VAE].source,
-                             m->precision, err);
-    if (status)
-        sd_weights_destroy(m->context->vk, &m->encoder_weights);
-    return status;
 }
 
 enum { training_steps = 1000 };
@@ -263,9 +231,6 @@ static sd_status check_widths(const sd_model *m, sd_error *err) {
         return sd_fail(err, SD_E_FORMAT,
                        "%s: the UNet reads %u channels and gives %u, but the VAE's latents have %u",
                        m->files->path, reads, m->files->unet.out_channels, latent);
-    if (m->files->vae.levels != 4 || m->files->vae.image_channels != 3)
-        return sd_fail(err, SD_E_UNSUPPORTED, "%s: expected a VAE of 4 levels and 3 colours, found %u and %u",
-                       m->files->path, m->files->vae.levels, m->files->vae.image_channels);
     return SD_OK;
 }
 
@@ -280,20 +245,17 @@ sd_status sd_model_open(sd_model **out, sd_context *context, const char *path,
     m->context = context;
     m->family = &families[family_sd1];
     choose_precision(m, options->precision);
-    char *file;
-    sd_status status = sd_library_resolve(context->models, SD_LIBRARY_CHECKPOINT, path, &file, err);
-    if (!status)
-        status = sd_checkpoint_open(&m->files, file, err);
-    free(file);
-    if (!status && !(status = configure_unet(m->files, err)) && !(status = configure_vae(m->files, err)) &&
-        !(status = bind_text(m, 0, err)) && !(status = bind_text(m, 1, err))) {
+    sd_status status = sd_model_open_files(m, path, options, err);
+    if (!status && !(status = configure_unet(m->files, err)) &&
+        !(status = sd_autoencoder_configure(m->files, err)) && !(status = bind_text(m, 0, err)) &&
+        !(status = bind_text(m, 1, err))) {
         choose_defaults(m);
         bool plain = sd_unet_needs_plain(&m->files->unet, m->height / 8, m->width / 8);
         if (!(status = check_widths(m, err)) && !(status = configure_noise(m, options->prediction, err)) &&
             !(status = bind_unet(m, plain, err)) && !(status = sd_model_adapt(m, options, err)) &&
             !(status = load_text(m, SD_LORA_TEXT, err)) && !(status = load_text(m, SD_LORA_TEXT_2, err)) &&
             !(status = load_unet(m, err)))
-            status = load_decoder(m, err);
+            status = sd_autoencoder_open(&m->autoencoder, m->context->vk, m->files, m->precision, err);
     }
     if (status)
         sd_model_close(&m);
@@ -312,8 +274,7 @@ void sd_model_close(sd_model **handle) {
     }
     sd_unet_destroy(&m->unet);
     sd_weights_destroy(vk, &m->unet_weights);
-    sd_weights_destroy(vk, &m->decoder_weights);
-    sd_weights_destroy(vk, &m->encoder_weights);
+    sd_autoencoder_close(&m->autoencoder, vk);
     sd_adapter_set_close(&m->adapters);
     sd_lora_uses_clear(&m->loras);
     sd_lora_uses_clear(&m->prompt_loras);
@@ -342,8 +303,8 @@ void sd_model_get_info(const sd_model *m, sd_model_info *out) {
     add_weights(out, m->text[0].weights);
     add_weights(out, m->text[1].weights);
     add_weights(out, m->unet_weights);
-    add_weights(out, m->decoder_weights);
-    add_weights(out, m->encoder_weights);
+    add_weights(out, m->autoencoder.decoder_weights);
+    add_weights(out, m->autoencoder.encoder_weights);
 }
 
 sd_status sd_model_hash(sd_model *m, const char **hex, sd_error *err) {

@@ -5,12 +5,12 @@
 #include "clip/text_model.h"
 #include "clip/tokenizer.h"
 #include "sd/adapters.h"
+#include "sd/autoencoder.h"
 #include "sd/checkpoint.h"
 #include "sd/context.h"
 #include "sd/lora_uses.h"
 #include "sd/sample/discrete.h"
 #include "unet/unet.h"
-#include "vae/vae.h"
 
 /* What the families do differently around the networks. */
 struct sd_family {
@@ -43,9 +43,7 @@ struct sd_model {
     uint32_t clip_skip;
     struct sd_unet *unet;
     sd_weights *unet_weights;
-    struct sd_vae_decoder decoder;
-    struct sd_vae_encoder encoder;
-    sd_weights *decoder_weights, *encoder_weights; /* the encoder loads when first used */
+    struct sd_autoencoder autoencoder;
     sd_prediction prediction;
     sd_discrete noise;
     const char *default_schedule;
@@ -57,6 +55,7 @@ struct sd_model {
     bool broken; /* a change of adapters was cut short */
     uint32_t width, height;
     char hash[SD_SHA256_HEX];
+    char part_hash[SD_PARTS][SD_SHA256_HEX]; /* of the parts that were given beside the model, when needed */
 };
 
 /* Width of the pooled text that the UNet reads, which the last text encoder gives; 0 when it reads none. */
@@ -67,6 +66,10 @@ uint32_t sd_model_pooled_width(const sd_model *model);
 sd_weights *sd_model_adapted_weights(const sd_model *model, sd_lora_part part);
 struct sd_weight_source sd_model_source(sd_model *model, sd_lora_part part);
 
+/* Opens the files that a model's name and options stand for. */
+sd_status sd_model_open_files(sd_model *model, const char *word, const sd_model_options *options,
+                              sd_error *err);
+
 /* Names the layers for adapters and matches those that the model is opened with; nothing is loaded yet. */
 sd_status sd_model_adapt(sd_model *model, const sd_model_options *options, sd_error *err);
 
@@ -74,8 +77,7 @@ sd_status sd_model_adapt(sd_model *model, const sd_model_options *options, sd_er
 sd_status sd_model_use_loras(sd_model *model, const sd_params *params, const struct sd_prompt *prompt,
                              sd_error *err);
 
-/* Loads what a run needs beyond sd_model_open: the encoder, or the other form of the UNet's upsamplers. */
-sd_status sd_model_need_encoder(sd_model *model, sd_error *err);
+/* Loads what a run needs beyond sd_model_open: the other form of the UNet's upsamplers. */
 sd_status sd_model_need_unet(sd_model *model, uint32_t latent_height, uint32_t latent_width, sd_error *err);
 
 #endif

@@ -1,3 +1,4 @@
+#include "sd/library.h"
 #include "sd/request.h"
 #include "sd/used.h"
 
@@ -12,10 +13,19 @@
 static char *make_infotext(const sd_model *model, const struct sd_request *r,
                            const struct sd_embeddings *embeddings, const sd_output *o, const char *hash) {
     char short_hash[SD_SHORT_HASH], clip_skip[16], strength[32], schedule[64];
-    sd_infotext_field extra[6];
+    char vae_hash[SD_SHORT_HASH];
+    sd_infotext_field extra[9];
     size_t count = 0;
     sd_str text = {0}, loras = {0}, inversions = {0};
     sd_short_hash(hash, short_hash);
+    const struct sd_checkpoint_part *vae = &model->files->part[SD_PART_VAE];
+    if (vae->replaced) {
+        sd_short_hash(model->part_hash[SD_PART_VAE], vae_hash);
+        extra[count++] = (sd_infotext_field){"VAE hash", vae_hash};
+        extra[count++] = (sd_infotext_field){"VAE", sd_library_stem(vae->label)};
+    }
+    if (model->autoencoder.tiny_decoder)
+        extra[count++] = (sd_infotext_field){"VAE Decoder", "TAESD"};
     if (r->params.clip_skip != model->family->clip_skip) {
         snprintf(clip_skip, sizeof clip_skip, "%u", r->params.clip_skip);
         extra[count++] = (sd_infotext_field){"Clip skip", clip_skip};

@@ -60,8 +60,8 @@ static sd_status plan_decoder(sd_model *model, const struct sd_request *r, sd_pl
     if (!status)
         out->network[out->count++] =
             (sd_network_plan){.name = "vae",
-                              .parameters = sd_weights_parameters(model->decoder_weights),
-                              .weight_bytes = sd_weights_bytes(model->decoder_weights),
+                              .parameters = sd_weights_parameters(model->autoencoder.decoder_weights),
+                              .weight_bytes = sd_weights_bytes(model->autoencoder.decoder_weights),
                               .activation_bytes = s.device_bytes,
                               .host_bytes = s.host_bytes,
                               .strips = s.strips,

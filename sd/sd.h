@@ -114,6 +114,13 @@ typedef struct sd_model_options {
     sd_precision precision;
     const char
         *prediction; /* "epsilon" or "v" where the file does not say; NULL: what the family usually has */
+    /* Parts that stand in for the model's own, or bring what it lacks: files of one part or of a whole model,
+     * diffusers' folders of one part, or names in the context's model folder. NULL: the model's own. Text
+     * encoders may come in either order; their widths tell which ones they are. */
+    const char *unet, *vae, *text_encoders[2];
+    /* The small autoencoder that decodes in place of the VAE, for drafts, and encodes where its file has an
+     * encoder. */
+    const char *taesd;
     const struct sd_lora_use *loras; /* merged while the weights are loaded; see sd_model_set_loras */
     size_t lora_count;
     bool lenient;
@@ -127,8 +134,9 @@ typedef struct sd_lora_use {
     const char *blocks; /* factors of the UNet's blocks as A1111 users write them, "1,0,0,..."; NULL: all 1 */
 } sd_lora_use;
 
-/* Opens a single safetensors or GGUF file (LDM names) or a diffusers folder: a path, or a name in the
- * context's model folder. The file stays mapped until the model closes. */
+/* Opens a single safetensors, GGUF or torch.save file (LDM names) or a diffusers folder: a path, or a name in
+ * the context's model folder. A file with a UNet alone needs the other parts from the options. The file stays
+ * mapped until the model closes. */
 sd_status sd_model_open(sd_model **out, sd_context *context, const char *path,
                         const sd_model_options *options, sd_error *err);
 void sd_model_close(sd_model **model);

@@ -12,6 +12,10 @@ enum { shown_digits = 12 };
 
 sd_status sd_used_hash(sd_model *m, struct sd_embeddings *embeddings, sd_error *err) {
     sd_status status = SD_OK;
+    for (int i = 0; i < SD_PARTS && !status; i++)
+        if (m->files->part[i].replaced && !m->part_hash[i][0])
+            status = sd_hash_cache_get(m->context->hashes, m->files->part[i].label, SD_HASH_FILE,
+                                       m->part_hash[i], err);
     for (uint32_t i = 0; i < m->adapters.count && !status; i++) {
         struct sd_adapter *a = &m->adapters.items[i];
         if (a->data_sha256[0])
@@ -101,10 +105,27 @@ static bool add_embedding(cJSON *list, const struct sd_embedding *x) {
            cJSON_AddNumberToObject(json, "vectors", x->file.vectors);
 }
 
+static bool add_parts(cJSON *json, const sd_model *m) {
+    cJSON *list = NULL;
+    bool ok = true;
+    for (int i = 0; i < SD_PARTS && ok; i++) {
+        const struct sd_checkpoint_part *p = &m->files->part[i];
+        if (!p->replaced)
+            continue;
+        cJSON *part = cJSON_CreateObject();
+        list = list ? list : cJSON_AddArrayToObject(json, "parts");
+        ok = cJSON_AddItemToArray(list, part) && cJSON_AddStringToObject(part, "part", sd_part_name(i)) &&
+             cJSON_AddStringToObject(part, "file", sd_library_stem(p->label)) &&
+             cJSON_AddStringToObject(part, "sha256", m->part_hash[i]);
+    }
+    return ok;
+}
+
 bool sd_used_record(const sd_model *m, const struct sd_embeddings *embeddings, cJSON *json) {
     cJSON *loras = m->adapters.count ? cJSON_AddArrayToObject(json, "loras") : NULL;
     cJSON *inversions = embeddings->used_count ? cJSON_AddArrayToObject(json, "embeddings") : NULL;
     bool ok = (loras || !m->adapters.count) && (inversions || !embeddings->used_count);
+    ok = ok && add_parts(json, m);
     for (uint32_t i = 0; i < m->adapters.count && ok; i++)
         ok = add_lora(loras, m, i);
     for (size_t i = 0; i < embeddings->used_count && ok; i++)

@@ -8,7 +8,7 @@
 
 struct cJSON;
 
-/* Fills in the hashes of the model's adapters and of the embeddings that were used. */
+/* Fills in the hashes of the model's separate parts and adapters and of the embeddings that were used. */
 sd_status sd_used_hash(sd_model *model, struct sd_embeddings *embeddings, sd_error *err);
 
 /* "acme: 0123456789ab, ink: ...", the value of A1111's "Lora hashes"; nothing without LoRAs. */
@@ -17,7 +17,7 @@ void sd_used_lora_hashes(const sd_model *model, sd_str *out);
 /* The same of A1111's "TI hashes". */
 void sd_used_embedding_hashes(const struct sd_embeddings *embeddings, sd_str *out);
 
-/* Adds "loras" and "embeddings" where there are any; false when memory runs out. */
+/* Adds "parts", "loras" and "embeddings" where there are any; false when memory runs out. */
 bool sd_used_record(const sd_model *model, const struct sd_embeddings *embeddings, struct cJSON *json);
 
 #endif

@@ -27,7 +27,7 @@
 static sd_checkpoint *open_checkpoint(const char *path) {
     sd_checkpoint *c;
     sd_error err;
-    if (sd_checkpoint_open(&c, path, &err))
+    if (sd_checkpoint_open(&c, path, NULL, &err))
         fail_msg("%s", err.message);
     return c;
 }
@@ -305,7 +305,7 @@ static void a_unet_alone_is_recognised(void **state) {
         "%s/llama.gguf: not a Stable Diffusion model: its general.architecture is llama; supported are SD 1, "
         "SD 2 and SDXL",
         folder);
-    assert_int_equal(sd_checkpoint_open(&b, in_folder("llama.gguf"), &err), SD_E_UNSUPPORTED);
+    assert_int_equal(sd_checkpoint_open(&b, in_folder("llama.gguf"), NULL, &err), SD_E_UNSUPPORTED);
     assert_string_equal(err.message, expected);
     clear(&other);
 }
