@@ -29,6 +29,7 @@ static const struct cli_option options[] = {
      "ignore keys of a LoRA that fit no layer, LoRAs of the prompt that are not found, and embeddings of "
      "other models"},
     {"init-image", 'i', "FILE", "start from this picture (PNG or JPEG)"},
+    {"mask", 0, "FILE", "make the init picture anew where this picture is white, and keep the rest"},
     {"device", 'd', "DEVICE", "index, name or UUID from `sdvk devices`"},
     {"precision", 0, "TYPE", "auto, f32 or f16"},
     {"prediction", 0, "TYPE", "epsilon or v, for files that do not say it"},
@@ -43,7 +44,7 @@ static const struct cli_option options[] = {
 
 struct request {
     sd_params params;
-    const char *model, *models, *output, *init, *device, *precision, *prediction;
+    const char *model, *models, *output, *init, *mask, *device, *precision, *prediction;
     sd_model_options parts;
     bool plan, json, overwrite, validation, quiet, verbose;
     struct cli_loras loras;
@@ -78,6 +79,7 @@ static void set_option(struct request *r, const char *name, const char *value) {
                   {"unet", &r->parts.unet, NULL},
                   {"output", &r->output, NULL},
                   {"init-image", &r->init, NULL},
+                  {"mask", &r->mask, NULL},
                   {"device", &r->device, NULL},
                   {"precision", &r->precision, NULL},
                   {"prediction", &r->prediction, NULL},
@@ -314,13 +316,15 @@ static int save(const struct request *r, const sd_outputs *outputs, const char *
 static int render(struct request *r, sd_model *model, const sd_device *device, const char *name) {
     struct cli_progress progress;
     sd_outputs *outputs = NULL;
-    sd_picture init = {0};
+    sd_picture init = {0}, mask = {0};
     sd_error err;
-    if (r->init) {
-        if (sd_picture_load(&init, r->init, &err))
-            return cli_fail(&err);
-        r->params.init_image = &init;
+    if ((r->init && sd_picture_load(&init, r->init, &err)) ||
+        (r->mask && sd_picture_load(&mask, r->mask, &err))) {
+        sd_picture_free(&init);
+        return cli_fail(&err);
     }
+    r->params.init_image = r->init ? &init : NULL;
+    r->params.mask = r->mask ? &mask : NULL;
     cli_progress_begin(&progress, r->quiet);
     r->params.progress = cli_progress_show;
     r->params.progress_user = &progress;
@@ -332,6 +336,7 @@ static int render(struct request *r, sd_model *model, const sd_device *device, c
     int code = status ? cli_fail(&err) : save(r, outputs, name, device);
     sd_outputs_free(&outputs);
     sd_picture_free(&init);
+    sd_picture_free(&mask);
     return code;
 }
 

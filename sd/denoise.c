@@ -17,46 +17,68 @@ static uint32_t fill_time_ids(const sd_model *model, uint32_t height, uint32_t w
     return 5;
 }
 
+/* Rows of `values`, one a prompt, for every member of the batch: the last reads the prompt, and others the
+ * negative one. */
+static sd_status write_rows(struct sd_denoiser *d, const sd_tensor *t, const float *values, size_t row,
+                            sd_error *err) {
+    if (d->batch < 3)
+        return sd_stage_write(&d->stage, t, values, err);
+    float *rows = malloc(d->batch * row * sizeof *rows);
+    if (!rows)
+        return sd_fail(err, SD_E_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < d->batch; i++)
+        memcpy(rows + i * row, values + (i + 1 == d->batch ? row : 0), row * sizeof *rows);
+    sd_status status = sd_stage_write(&d->stage, t, rows, err);
+    free(rows);
+    return status;
+}
+
 static sd_status write_conditioning(struct sd_denoiser *d, const struct sd_conditioning *cond,
                                     sd_error *err) {
-    float ids[12];
+    float ids[18];
     uint32_t count = 0;
-    sd_status status = sd_stage_write(&d->stage, d->in.context, cond->context, err);
+    sd_status status = write_rows(d, d->in.context, cond->context, (size_t)cond->tokens * cond->width, err);
     if (status || !d->in.pooled)
         return status;
     for (uint32_t i = 0; i < d->batch; i++)
-        count += fill_time_ids(d->model, d->height, d->width, d->batch == 2 && i == 0, ids + count);
+        count += fill_time_ids(d->model, d->height, d->width, i + 1 < d->batch, ids + count);
     if (count != sd_tensor_rows(d->in.time_ids))
         return sd_fail(err, SD_E_FORMAT, "%s: the UNet reads %u size values, expected %u",
                        d->model->files->path, sd_tensor_rows(d->in.time_ids), count);
-    status = sd_stage_write(&d->stage, d->in.pooled, cond->pooled, err);
+    status = write_rows(d, d->in.pooled, cond->pooled, cond->pooled_width, err);
     return status ? status : sd_stage_write(&d->stage, d->in.time_ids, ids, err);
 }
 
+uint32_t sd_denoiser_batch(const sd_model *model, bool guided) {
+    return !guided ? 1 : sd_model_input(model) == SD_UNET_INPUT_EDIT ? 3 : 2;
+}
+
 sd_status sd_denoiser_create(struct sd_denoiser *d, sd_model *model, const struct sd_conditioning *cond,
-                             uint32_t height, uint32_t width, float cfg_scale, bool plan_only,
+                             const sd_params *params, const float *extra, bool plan_only,
                              const struct sd_watch *watch, sd_error *err) {
     sd_vk *vk = model->context->vk;
     *d = (struct sd_denoiser){.model = model,
-                              .batch = cond->prompts,
-                              .height = height,
-                              .width = width,
+                              .batch = sd_denoiser_batch(model, cond->prompts == 2),
+                              .height = params->height / 8,
+                              .width = params->width / 8,
                               .channels = model->files->unet.out_channels,
-                              .cfg_scale = cfg_scale};
-    size_t count = (size_t)d->batch * height * width * d->channels;
+                              .in_channels = model->files->unet.in_channels,
+                              .params = params,
+                              .extra = extra};
+    size_t pixels = (size_t)d->batch * d->height * d->width;
     sd_status status = sd_stage_begin(&d->stage, sd_vk_info(vk), model->act, err);
     if (status)
         return status;
-    sd_unet_declare(d->stage.graph, &model->files->unet, d->batch, height, width, cond->tokens,
+    sd_unet_declare(d->stage.graph, &model->files->unet, d->batch, d->height, d->width, cond->tokens,
                     cond->pooled_width, &d->in);
     d->out = sd_unet_forward(d->stage.graph, model->unet, &d->in, NULL);
     sd_graph_output(d->stage.graph, d->out, "noise");
     status = sd_stage_finish(&d->stage, plan_only ? NULL : vk, watch, err);
     if (status || plan_only)
         return status;
-    d->scaled = malloc(count * sizeof *d->scaled);
-    d->output = malloc(count * sizeof *d->output);
-    if (!d->scaled || !d->output)
+    d->input = malloc(pixels * d->in_channels * sizeof *d->input);
+    d->output = malloc(pixels * d->channels * sizeof *d->output);
+    if (!d->input || !d->output)
         return sd_fail(err, SD_E_MEMORY, "out of memory");
     status = write_conditioning(d, cond, err);
     return status ? status : sd_exec_run(d->stage.exec, SD_RATE_PROMPT, err);
@@ -64,26 +86,38 @@ sd_status sd_denoiser_create(struct sd_denoiser *d, sd_model *model, const struc
 
 void sd_denoiser_destroy(struct sd_denoiser *d) {
     sd_stage_end(&d->stage);
-    free(d->scaled);
+    free(d->input);
     free(d->output);
     *d = (struct sd_denoiser){0};
 }
 
-/* Both halves of the batch get the same scaled latent. */
+/* The scaled latent, and behind its channels the further ones, which are zero for the member without the
+ * picture that is edited. */
 static void fill_batch(struct sd_denoiser *d, const float *x, float scale) {
-    size_t image = (size_t)d->height * d->width * d->channels;
-    for (size_t i = 0; i < image; i++)
-        d->scaled[i] = x[i] * scale;
-    for (uint32_t i = 1; i < d->batch; i++)
-        memcpy(d->scaled + i * image, d->scaled, image * sizeof *x);
+    size_t pixels = (size_t)d->height * d->width;
+    uint32_t all = d->in_channels, own = d->channels, more = all - own;
+    for (uint32_t b = 0; b < d->batch; b++)
+        for (size_t i = 0; i < pixels; i++) {
+            float *to = d->input + (b * pixels + i) * all;
+            for (uint32_t c = 0; c < own; c++)
+                to[c] = x[i * own + c] * scale;
+            for (uint32_t c = 0; c < more; c++)
+                to[own + c] = d->batch == 3 && !b ? 0 : d->extra[i * more + c];
+        }
 }
 
-/* Classifier-free guidance (Ho and Salimans 2022) of the network's output, then the denoised sample. */
+/* Classifier-free guidance (Ho and Salimans 2022; for a picture too Brooks et al. 2023, equation 3) of the
+ * network's output, then the denoised sample. */
 static void combine(const struct sd_denoiser *d, const float *x, sd_scalings s, float *denoised) {
     size_t image = (size_t)d->height * d->width * d->channels;
-    const float *plain = d->output, *guided = d->output + image;
+    const float *plain = d->output, *middle = d->output + (d->batch == 3 ? image : 0),
+                *guided = d->output + (d->batch - 1) * image;
     for (size_t i = 0; i < image; i++) {
-        float value = d->batch == 2 ? plain[i] + d->cfg_scale * (guided[i] - plain[i]) : plain[i];
+        float value = plain[i];
+        if (d->batch == 3)
+            value += d->params->image_cfg_scale * (middle[i] - plain[i]);
+        if (d->batch > 1)
+            value += d->params->cfg_scale * (guided[i] - middle[i]);
         denoised[i] = s.c_skip * x[i] + s.c_out * value;
     }
 }
@@ -91,10 +125,10 @@ static void combine(const struct sd_denoiser *d, const float *x, sd_scalings s, 
 sd_status sd_denoise(struct sd_denoiser *d, const float *x, double sigma, float *denoised, sd_error *err) {
     sd_scalings s = sd_discrete_scalings(d->model->prediction, sigma);
     float t = sd_discrete_timestep(&d->model->noise, sigma);
-    const float timesteps[2] = {t, t};
+    const float timesteps[3] = {t, t, t};
     sd_status status;
     fill_batch(d, x, s.c_in);
-    if ((status = sd_stage_write(&d->stage, d->in.latent, d->scaled, err)) ||
+    if ((status = sd_stage_write(&d->stage, d->in.latent, d->input, err)) ||
         (status = sd_stage_write(&d->stage, d->in.timestep, timesteps, err)) ||
         (status = sd_exec_run(d->stage.exec, SD_RATE_STEP, err)) ||
         (status = sd_stage_read(&d->stage, d->out, d->output, "the UNet", err)))

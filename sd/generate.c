@@ -1,5 +1,6 @@
 #include "sd/base/clock.h"
 #include "sd/latent.h"
+#include "sd/picture_input.h"
 #include "sd/request.h"
 
 #include <math.h>
@@ -13,6 +14,7 @@ struct run {
     struct sd_prompt prompt;
     struct sd_embeddings embeddings;
     struct sd_conditioning conditioning;
+    struct sd_picture_input input;
     struct sd_denoiser denoiser;
     float *latents; /* [count][h][w][channels] */
     size_t values;  /* of one latent */
@@ -59,9 +61,20 @@ static sd_status encode_text(struct run *run, sd_error *err) {
     return status;
 }
 
+/* A UNet that does not know the mask is told at every step what lies outside it. */
+static void keep(const struct run *run, float *denoised) {
+    uint32_t channels = run->denoiser.channels;
+    for (size_t i = 0; i < run->values; i++)
+        if (run->input.mask[i / channels] == 0)
+            denoised[i] = run->input.latent[i];
+}
+
 static sd_status denoise(void *user, const float *x, float sigma, float *denoised, sd_error *err) {
     struct run *run = user;
-    return sd_denoise(&run->denoiser, x, (double)sigma, denoised, err);
+    sd_status status = sd_denoise(&run->denoiser, x, (double)sigma, denoised, err);
+    if (!status && run->input.mask && !run->input.extra)
+        keep(run, denoised);
+    return status;
 }
 
 static sd_status on_step(void *user, uint32_t step, uint32_t steps, const float *x, const float *denoised,
@@ -72,29 +85,19 @@ static sd_status on_step(void *user, uint32_t step, uint32_t steps, const float 
     return report(user, SD_PHASE_STEP, step + 1, err);
 }
 
-static sd_status encode_init(struct run *run, float *latent, sd_error *err) {
-    const sd_picture *init = run->request.params.init_image;
-    float *picture = malloc((size_t)init->width * init->height * 3 * sizeof *picture);
-    if (!picture)
-        return sd_fail(err, SD_E_MEMORY, "out of memory");
-    sd_picture_floats(init, picture);
-    sd_status status = sd_encode(run->model, &run->request.params, &run->watch, picture, latent, err);
-    free(picture);
-    return status;
-}
-
 /* Pure noise, or the init picture's latent with noise of the first level. */
 static sd_status start(struct run *run, sd_noise *noise, float *x, sd_error *err) {
     const struct sd_request *r = &run->request;
     float sigma = r->sigmas[r->first], *drawn = malloc(run->values * sizeof *drawn);
     sd_status status = drawn ? SD_OK : sd_fail(err, SD_E_MEMORY, "out of memory");
-    if (!status && r->params.init_image && !(status = report(run, SD_PHASE_ENCODE, 0, err)))
-        status = encode_init(run, x, err);
+    /* An edited picture is read by the UNet itself. */
+    bool alone = sd_model_input(run->model) == SD_UNET_INPUT_EDIT && !r->first;
+    const float *latent = alone ? NULL : run->input.latent;
     if (!status) {
         sd_noise_randn(noise, drawn);
-        float scale = r->params.init_image ? sigma : sd_schedule_noise_scale(r->schedule, sigma);
+        float scale = latent ? sigma : sd_schedule_noise_scale(r->schedule, sigma);
         for (size_t i = 0; i < run->values; i++)
-            x[i] = (r->params.init_image ? x[i] : 0) + drawn[i] * scale;
+            x[i] = (latent ? latent[i] : 0) + drawn[i] * scale;
     }
     free(drawn);
     return status;
@@ -132,10 +135,15 @@ static sd_status sample_image(struct run *run, float *x, sd_error *err) {
 
 static sd_status denoise_all(struct run *run, sd_error *err) {
     const struct sd_request *r = &run->request;
-    sd_status status = sd_model_need_unet(run->model, r->height, r->width, err);
+    bool encodes = r->params.init_image || sd_model_input(run->model) == SD_UNET_INPUT_MASK;
+    sd_status status = encodes ? report(run, SD_PHASE_ENCODE, 0, err) : SD_OK;
     if (!status)
-        status = sd_denoiser_create(&run->denoiser, run->model, &run->conditioning, r->height, r->width,
-                                    r->params.cfg_scale, false, &run->watch, err);
+        status = sd_picture_input_prepare(&run->input, run->model, &r->params, &run->watch, err);
+    if (!status)
+        status = sd_model_need_unet(run->model, r->height, r->width, err);
+    if (!status)
+        status = sd_denoiser_create(&run->denoiser, run->model, &run->conditioning, &r->params,
+                                    run->input.extra, false, &run->watch, err);
     run->values = (size_t)r->height * r->width * run->denoiser.channels;
     if (!status && !(run->latents = malloc(r->params.count * run->values * sizeof *run->latents)))
         status = sd_fail(err, SD_E_MEMORY, "out of memory");
@@ -144,6 +152,12 @@ static sd_status denoise_all(struct run *run, sd_error *err) {
     /* Its activations make room for the decoder's. */
     sd_denoiser_destroy(&run->denoiser);
     return status;
+}
+
+static sd_status finish_picture(struct run *run, sd_output *o, sd_error *err) {
+    if (run->input.overlay)
+        sd_picture_input_restore(&run->input, &run->request.params, o->picture.pixels);
+    return sd_output_describe(o, run->model, &run->request, &run->embeddings, err);
 }
 
 static sd_status decode_all(struct run *run, sd_outputs *outputs, sd_error *err) {
@@ -159,7 +173,7 @@ static sd_status decode_all(struct run *run, sd_outputs *outputs, sd_error *err)
             status = sd_fail(err, SD_E_MEMORY, "out of memory");
         else if (!(status = sd_decode(run->model, &r->params, &run->watch,
                                       run->latents + run->image * run->values, o->picture.pixels, err)))
-            status = sd_output_describe(o, run->model, r, &run->embeddings, err);
+            status = finish_picture(run, o, err);
     }
     return status;
 }
@@ -199,6 +213,7 @@ static void clear_run(struct run *run) {
     sd_conditioning_clear(&run->conditioning);
     sd_prompt_clear(&run->prompt);
     sd_embeddings_clear(&run->embeddings);
+    sd_picture_input_clear(&run->input);
     free(run->latents);
     free(run);
 }

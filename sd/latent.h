@@ -13,15 +13,23 @@ struct sd_denoiser {
     struct sd_stage stage;
     struct sd_unet_inputs in;
     sd_tensor *out;
-    uint32_t batch, height, width, channels; /* batch 2: without and with the prompt */
-    float cfg_scale;
-    float *scaled, *output; /* [batch][h][w][channels] */
+    /* Without guidance 1, with it 2, without and with the prompt, or 3 where the UNet edits a picture:
+     * without both, with the picture, with both. */
+    uint32_t batch;
+    uint32_t height, width, channels, in_channels;
+    const struct sd_params *params;
+    const float *extra;    /* [h][w][in_channels - channels] */
+    float *input, *output; /* [batch][h][w][in_channels or channels] */
 };
 
-/* `vk` NULL only plans (conditioning's sizes are then all that is read). cond->prompts 1 means no guidance.
- */
+/* How many evaluations guidance takes. */
+uint32_t sd_denoiser_batch(const sd_model *model, bool guided);
+
+/* `plan_only`: conditioning's sizes are all that is read. cond->prompts 1 means no guidance. `params` are a
+ * resolved request's; they, and `extra` (NULL for a UNet that reads latents alone), must outlive the
+ * denoiser. */
 sd_status sd_denoiser_create(struct sd_denoiser *d, sd_model *model, const struct sd_conditioning *cond,
-                             uint32_t height, uint32_t width, float cfg_scale, bool plan_only,
+                             const sd_params *params, const float *extra, bool plan_only,
                              const struct sd_watch *watch, sd_error *err);
 void sd_denoiser_destroy(struct sd_denoiser *d);
 

@@ -211,6 +211,13 @@ static void choose_defaults(sd_model *m) {
         m->files->vae.scaling_factor = m->family->scaling_factor;
 }
 
+enum sd_unet_input sd_model_input(const sd_model *m) {
+    uint32_t more = m->files->unet.in_channels - m->files->vae.latent_channels;
+    return !more                                       ? SD_UNET_INPUT_PLAIN
+           : more == m->files->vae.latent_channels + 1 ? SD_UNET_INPUT_MASK
+                                                       : SD_UNET_INPUT_EDIT;
+}
+
 /* The text encoders' width must be what the UNet's cross-attention reads. */
 static sd_status check_widths(const sd_model *m, sd_error *err) {
     uint32_t width = 0;
@@ -222,11 +229,13 @@ static sd_status check_widths(const sd_model *m, sd_error *err) {
         return sd_fail(err, SD_E_FORMAT, "%s: the UNet reads text of width %u, but the text encoder gives %u",
                        m->files->path, m->files->unet.context, width);
     uint32_t reads = m->files->unet.in_channels, latent = m->files->vae.latent_channels;
-    if (reads > latent)
-        return sd_fail(err, SD_E_UNSUPPORTED,
-                       "%s: expected a UNet with %u input channels, found %u, as for inpainting, depth or "
-                       "pix2pix, which this version cannot do",
-                       m->files->path, latent, reads);
+    if (reads > latent && reads != 2 * latent && reads != 2 * latent + 1)
+        return sd_fail(
+            err, SD_E_UNSUPPORTED,
+            "%s: expected a UNet with %u input channels, %u for pix2pix or %u for inpainting, found "
+            "%u%s",
+            m->files->path, latent, 2 * latent, 2 * latent + 1, reads,
+            reads == latent + 1 ? ", as for depth maps, which this version cannot do" : "");
     if (reads < latent || m->files->unet.out_channels != latent)
         return sd_fail(err, SD_E_FORMAT,
                        "%s: the UNet reads %u channels and gives %u, but the VAE's latents have %u",

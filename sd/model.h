@@ -66,6 +66,14 @@ uint32_t sd_model_pooled_width(const sd_model *model);
 sd_weights *sd_model_adapted_weights(const sd_model *model, sd_lora_part part);
 struct sd_weight_source sd_model_source(sd_model *model, sd_lora_part part);
 
+/* What the UNet reads beside the noisy latent. */
+enum sd_unet_input {
+    SD_UNET_INPUT_PLAIN,
+    SD_UNET_INPUT_MASK, /* a mask and the latent of the rest of the picture: models for inpainting */
+    SD_UNET_INPUT_EDIT  /* the latent of the picture that is edited: pix2pix */
+};
+enum sd_unet_input sd_model_input(const sd_model *model);
+
 /* Opens the files that a model's name and options stand for. */
 sd_status sd_model_open_files(sd_model *model, const char *word, const sd_model_options *options,
                               sd_error *err);

@@ -13,8 +13,8 @@
 static char *make_infotext(const sd_model *model, const struct sd_request *r,
                            const struct sd_embeddings *embeddings, const sd_output *o, const char *hash) {
     char short_hash[SD_SHORT_HASH], clip_skip[16], strength[32], schedule[64];
-    char vae_hash[SD_SHORT_HASH];
-    sd_infotext_field extra[9];
+    char vae_hash[SD_SHORT_HASH], image_cfg[32], mask_blur[32];
+    sd_infotext_field extra[12];
     size_t count = 0;
     sd_str text = {0}, loras = {0}, inversions = {0};
     sd_short_hash(hash, short_hash);
@@ -33,6 +33,14 @@ static char *make_infotext(const sd_model *model, const struct sd_request *r,
     if (r->params.init_image) {
         snprintf(strength, sizeof strength, "%g", (double)r->params.strength);
         extra[count++] = (sd_infotext_field){"Denoising strength", strength};
+    }
+    if (r->params.init_image && sd_model_input(model) == SD_UNET_INPUT_EDIT) {
+        snprintf(image_cfg, sizeof image_cfg, "%g", (double)r->params.image_cfg_scale);
+        extra[count++] = (sd_infotext_field){"Image CFG scale", image_cfg};
+    }
+    if (r->params.mask) {
+        snprintf(mask_blur, sizeof mask_blur, "%g", (double)r->params.mask_blur);
+        extra[count++] = (sd_infotext_field){"Mask blur", mask_blur};
     }
     if (r->rng == SD_RNG_CPU)
         extra[count++] = (sd_infotext_field){"RNG", "CPU"};
@@ -66,6 +74,12 @@ static char *make_infotext(const sd_model *model, const struct sd_request *r,
     return text.text;
 }
 
+static bool add_picture(cJSON *json, const char *name, const sd_picture *picture) {
+    char hash[SD_SHA256_HEX];
+    size_t bytes = (size_t)picture->width * picture->height * picture->channels;
+    return !sd_sha256(picture->pixels, bytes, hash, NULL) && cJSON_AddStringToObject(json, name, hash);
+}
+
 static char *make_record(const sd_model *model, const struct sd_request *r,
                          const struct sd_embeddings *embeddings, const sd_output *o, const char *hash) {
     const struct sd_vk_info *info = sd_vk_info(model->context->vk);
@@ -91,13 +105,14 @@ static char *make_record(const sd_model *model, const struct sd_request *r,
               cJSON_AddStringToObject(device, "name", info->name) &&
               cJSON_AddStringToObject(device, "driver", info->driver) &&
               cJSON_AddStringToObject(json, "precision", model->act == SD_F16 ? "f16" : "f32");
-    if (ok && p->init_image) {
-        char init[SD_SHA256_HEX];
-        size_t bytes = (size_t)p->init_image->width * p->init_image->height * p->init_image->channels;
-        ok = !sd_sha256(p->init_image->pixels, bytes, init, NULL) &&
-             cJSON_AddStringToObject(json, "init_image_sha256", init) &&
+    if (ok && p->init_image)
+        ok = add_picture(json, "init_image_sha256", p->init_image) &&
              cJSON_AddNumberToObject(json, "strength", (double)p->strength);
-    }
+    if (ok && p->mask)
+        ok = add_picture(json, "mask_sha256", p->mask) &&
+             cJSON_AddNumberToObject(json, "mask_blur", (double)p->mask_blur);
+    if (ok && sd_model_input(model) == SD_UNET_INPUT_EDIT)
+        ok = cJSON_AddNumberToObject(json, "image_cfg_scale", (double)p->image_cfg_scale);
     ok = ok && sd_used_record(model, embeddings, json);
     char *text = ok ? cJSON_PrintUnformatted(json) : NULL;
     cJSON_Delete(json);

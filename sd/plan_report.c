@@ -45,8 +45,7 @@ static sd_status plan_unet(sd_model *model, const struct sd_request *r, sd_plan_
     cond.pooled_width = sd_model_pooled_width(model);
     sd_status status = sd_model_need_unet(model, r->height, r->width, err);
     if (!status)
-        status =
-            sd_denoiser_create(&d, model, &cond, r->height, r->width, r->params.cfg_scale, true, NULL, err);
+        status = sd_denoiser_create(&d, model, &cond, &r->params, NULL, true, NULL, err);
     if (!status)
         add_network(out, "unet", model->unet_weights, &d.stage, false);
     sd_denoiser_destroy(&d);

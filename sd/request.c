@@ -25,8 +25,19 @@ static void fill_defaults(sd_params *p, const sd_model *model) {
     p->count = p->count ? p->count : 1;
     p->rng = p->rng ? p->rng : "cpu";
     p->clip_skip = p->clip_skip ? p->clip_skip : model->clip_skip;
-    p->strength = p->strength != 0 ? p->strength : 0.75f;
+    p->strength = p->strength != 0 ? p->strength : sd_model_input(model) == SD_UNET_INPUT_EDIT ? 1 : 0.75f;
+    p->image_cfg_scale = p->image_cfg_scale != 0 ? p->image_cfg_scale : 1.5f;
     p->eta = p->eta > 0 ? p->eta : 0;
+}
+
+static sd_status check_picture(const char *name, const sd_picture *picture, const sd_params *p,
+                               sd_error *err) {
+    if (picture && (picture->width != p->width || picture->height != p->height))
+        return sd_fail(err, SD_E_ARGUMENT, "%s: expected %u x %u pixels, found %u x %u", name, p->width,
+                       p->height, picture->width, picture->height);
+    if (picture && (picture->channels < 3 || picture->channels > 4 || !picture->pixels))
+        return sd_fail(err, SD_E_ARGUMENT, "%s: expected 3 or 4 channels, found %u", name, picture->channels);
+    return SD_OK;
 }
 
 static sd_status check_all(const sd_params *p, sd_error *err) {
@@ -38,6 +49,8 @@ static sd_status check_all(const sd_params *p, sd_error *err) {
         (status = check_range("clip_skip", p->clip_skip, err)) ||
         (status = check_range("eta", (double)p->eta, err)) ||
         (status = check_range("strength", (double)p->strength, err)) ||
+        (status = check_range("mask_blur", (double)p->mask_blur, err)) ||
+        (status = check_range("image_cfg_scale", (double)p->image_cfg_scale, err)) ||
         (p->vae_memory && (status = check_range("vae_memory", p->vae_memory, err))))
         return status;
     if (p->width % 8 || p->height % 8)
@@ -45,12 +58,11 @@ static sd_status check_all(const sd_params *p, sd_error *err) {
                        p->height);
     if (strcmp(p->rng, "cpu") && strcmp(p->rng, "gpu"))
         return sd_fail(err, SD_E_ARGUMENT, "unknown rng '%s'; there are cpu, gpu", p->rng);
-    const sd_picture *init = p->init_image;
-    if (init && (init->width != p->width || init->height != p->height))
-        return sd_fail(err, SD_E_ARGUMENT, "init_image: expected %u x %u pixels, found %u x %u", p->width,
-                       p->height, init->width, init->height);
-    if (init && (init->channels < 3 || init->channels > 4 || !init->pixels))
-        return sd_fail(err, SD_E_ARGUMENT, "init_image: expected 3 or 4 channels, found %u", init->channels);
+    if ((status = check_picture("init_image", p->init_image, p, err)) ||
+        (status = check_picture("mask", p->mask, p, err)))
+        return status;
+    if (p->mask && !p->init_image)
+        return sd_fail(err, SD_E_ARGUMENT, "mask: expected an init_image beside it, found none");
     return SD_OK;
 }
 
@@ -87,6 +99,11 @@ sd_status sd_request_resolve(struct sd_request *r, const sd_model *model, const 
     *r = (struct sd_request){.params = params ? *params : defaults};
     fill_defaults(&r->params, model);
     sd_status status = check_all(&r->params, err);
+    if (!status && sd_model_input(model) == SD_UNET_INPUT_EDIT && !r->params.init_image)
+        status = sd_fail(err, SD_E_ARGUMENT,
+                         "init_image: expected the picture to edit, as %s is a pix2pix model, "
+                         "found none",
+                         model->files->name);
     if (!status)
         status = choose_sampling(r, model, err);
     if (!status && r->params.seed < 0)

@@ -182,7 +182,8 @@ sd_status sd_model_hash(sd_model *model, const char **hex, sd_error *err);
 
 /* 8 bits a channel, rows from top to bottom, channels interleaved. */
 typedef struct sd_picture {
-    uint32_t width, height, channels; /* channels 3 (RGB), or 4 for an init picture (alpha is ignored) */
+    uint32_t width, height, channels; /* channels 3 (RGB); pictures that are given may have 4, of which alpha
+                                         counts in masks alone */
     uint8_t *pixels;                  /* [height][width][channels] */
 } sd_picture;
 
@@ -237,9 +238,15 @@ typedef struct sd_params {
     bool lenient; /* keys of a LoRA that fit nothing, LoRAs of the prompt that are not found and embeddings
                      that do not fit the model are ignored instead of refused */
     const sd_picture *init_image; /* img2img; scaled to width x height must already have been done */
-    float strength;               /* how much of init_image is replaced, above 0 up to 1 */
-    uint32_t vae_memory; /* MiB that the VAE may work in; default: what the device has left. With less it
-                            takes longer and gives the same bytes */
+    float strength; /* how much of init_image is replaced, above 0 up to 1; a pix2pix model's default is 1:
+                       it reads the picture by itself and starts from noise alone */
+    /* Inpainting, with any model: init_image is made anew where this is white (luminance, of which what is
+     * transparent has none), and kept where it is black. */
+    const sd_picture *mask;
+    float mask_blur;       /* standard deviation in pixels of a blur of the mask, 0: none */
+    float image_cfg_scale; /* how closely a pix2pix model keeps to init_image */
+    uint32_t vae_memory;   /* MiB that the VAE may work in; default: what the device has left. With less it
+                              takes longer and gives the same bytes */
     void (*progress)(void *user, const sd_progress *progress);
     void *progress_user;
     sd_cancel *cancel; /* NULL: cannot be cancelled */
