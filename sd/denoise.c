@@ -1,5 +1,6 @@
 #include "sd/latent.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,11 +34,33 @@ static sd_status write_rows(struct sd_denoiser *d, const sd_tensor *t, const flo
     return status;
 }
 
+/* The guidance scale as an embedding, which the network reads in place of a second evaluation (Luo et al.
+ * 2023, "Latent Consistency Models"): sines, then cosines, of 1000 * (scale - 1). */
+static sd_status write_guidance(struct sd_denoiser *d, sd_error *err) {
+    uint32_t width = d->model->files->unet.time_cond, half = width / 2;
+    float *values = calloc((size_t)d->batch * width, sizeof *values);
+    if (!values)
+        return sd_fail(err, SD_E_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < half; i++) {
+        double frequency = exp(-log(10000.0) * i / (half > 1 ? half - 1 : 1));
+        double angle = 1000 * ((double)d->params->cfg_scale - 1) * frequency;
+        values[i] = (float)sin(angle);
+        values[half + i] = (float)cos(angle);
+    }
+    for (uint32_t b = 1; b < d->batch; b++)
+        memcpy(values + b * width, values, width * sizeof *values);
+    sd_status status = sd_stage_write(&d->stage, d->in.guidance, values, err);
+    free(values);
+    return status;
+}
+
 static sd_status write_conditioning(struct sd_denoiser *d, const struct sd_conditioning *cond,
                                     sd_error *err) {
     float ids[18];
     uint32_t count = 0;
     sd_status status = write_rows(d, d->in.context, cond->context, (size_t)cond->tokens * cond->width, err);
+    if (!status && d->in.guidance)
+        status = write_guidance(d, err);
     if (status || !d->in.pooled)
         return status;
     for (uint32_t i = 0; i < d->batch; i++)

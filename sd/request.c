@@ -19,9 +19,10 @@ static void fill_defaults(sd_params *p, const sd_model *model) {
     p->negative_prompt = p->negative_prompt ? p->negative_prompt : "";
     p->width = p->width ? p->width : model->width;
     p->height = p->height ? p->height : model->height;
-    p->steps = p->steps ? p->steps : 20;
     p->cfg_scale = p->cfg_scale != 0 ? p->cfg_scale : 7;
-    p->sampler = p->sampler ? p->sampler : "euler";
+    bool lcm = model->files->unet.time_cond;
+    p->sampler = p->sampler ? p->sampler : lcm ? "lcm" : "euler";
+    p->steps = p->steps ? p->steps : lcm ? 4 : 20;
     p->count = p->count ? p->count : 1;
     p->rng = p->rng ? p->rng : "cpu";
     p->clip_skip = p->clip_skip ? p->clip_skip : model->clip_skip;
@@ -109,7 +110,8 @@ sd_status sd_request_resolve(struct sd_request *r, const sd_model *model, const 
     if (!status && r->params.seed < 0)
         status = draw_seed(&r->params.seed, err);
     r->rng = strcmp(r->params.rng, "gpu") ? SD_RNG_CPU : SD_RNG_GPU;
-    r->guided = fabsf(r->params.cfg_scale - 1) > 1e-6f;
+    /* A UNet that reads the scale itself needs no second evaluation. */
+    r->guided = fabsf(r->params.cfg_scale - 1) > 1e-6f && !model->files->unet.time_cond;
     r->height = r->params.height / 8;
     r->width = r->params.width / 8;
     return status;

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Parts that come beside a model: a TAESD, and UNets with 9 and 8 input channels, all tiny and random.
+"""Parts that come beside a model: a TAESD, and UNets that read more than a latent, all tiny and random.
 
     python tests/golden/networks.py && python tests/golden/parts.py
 
 writes parts/taesd/ (a diffusers folder), parts/taesd_decoder.safetensors (its decoder under the authors' own names),
-parts/inpaint/ and parts/pix2pix/ (folders of a UNet for networks/sd1) and parts/golden.safetensors: what the TAESD
+parts/inpaint/, parts/pix2pix/ and parts/lcm/ (folders of a UNet for networks/sd1) and parts/golden.safetensors: what the TAESD
 gives, and latents of diffusers' pipelines with those UNets; README.md explains the names.  Made with torch 2.13.0
 (CPU), diffusers 0.42.1, transformers 5.23.0, safetensors 0.8.0, on one thread; other versions or processors may round
 differently.
@@ -19,6 +19,8 @@ import torch
 from diffusers import (
     AutoencoderTiny,
     EulerDiscreteScheduler,
+    LatentConsistencyModelPipeline,
+    LCMScheduler,
     StableDiffusionInpaintPipeline,
     StableDiffusionInstructPix2PixPipeline,
     UNet2DConditionModel,
@@ -65,8 +67,8 @@ def taesd():
         }
 
 
-def unet(name, channels, seed):
-    config = dict(UNet2DConditionModel.load_config(BASE / "unet"), in_channels=channels)
+def unet(name, seed, **other):
+    config = dict(UNet2DConditionModel.load_config(BASE / "unet"), **other)
     model = fill(UNet2DConditionModel.from_config(config), seed)
     model.save_pretrained(OUT / name)
     half(OUT / name)
@@ -124,6 +126,16 @@ def pix2pix(own, picture):
     ).images
 
 
+def consistency(own):
+    """One step, whose noise level does not depend on the schedule."""
+    pipe = pipeline(LatentConsistencyModelPipeline, own)
+    pipe.scheduler = LCMScheduler.from_config(pipe.scheduler.config)
+    noise = torch.randn(1, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(23))
+    return pipe(
+        prompt=WORDS["prompt"], latents=noise, height=HEIGHT, width=WIDTH, **dict(COMMON, num_inference_steps=1)
+    ).images
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
@@ -131,13 +143,14 @@ if __name__ == "__main__":
     OUT.mkdir()
     tensors = taesd()
     picture, mask = init()
-    nine, eight = unet("inpaint", 9, 320), unet("pix2pix", 8, 330)
+    nine, eight = unet("inpaint", 320, in_channels=9), unet("pix2pix", 330, in_channels=8)
     with torch.no_grad():
         tensors |= {
             "init.picture": picture.to(torch.uint8),
             "init.mask": (mask * 255).to(torch.uint8),
             "inpaint.latent": inpaint(nine, picture, mask),
             "inpaint_plain.latent": inpaint(None, picture, mask),
+            "lcm.latent": consistency(unet("lcm", 340, time_cond_proj_dim=24)),
             "pix2pix.latent": pix2pix(eight, picture),
         }
     save_file({k: v.contiguous() for k, v in tensors.items()}, OUT / "golden.safetensors", {"format": "pt"})

@@ -139,6 +139,17 @@ static void pix2pix_as_diffusers_does_it(void **state) {
     sd_picture_free(&init);
 }
 
+/* One step from the highest noise level, with the guidance scale embedded. The sampler leaves out the
+ * boundary scalings of LCMScheduler, which are 1 and 0 there but for a ten thousandth. */
+static void lcm_as_diffusers_does_it(void **state) {
+    sd_params params = common;
+    params.seed = 23;
+    params.steps = 1;
+    params.schedule = "trailing";
+    for (sd_precision p = SD_PRECISION_F32; p <= SD_PRECISION_F16; p++)
+        check_latents(state, PARTS "lcm", "lcm.latent", params, p);
+}
+
 static sd_outputs *generate(sd_model *model, const sd_params *params) {
     sd_outputs *outputs;
     sd_error err;
@@ -379,6 +390,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(inpainting_as_diffusers_does_it),
         cmocka_unit_test(pix2pix_as_diffusers_does_it),
+        cmocka_unit_test(lcm_as_diffusers_does_it),
         cmocka_unit_test(what_the_mask_keeps_stays_byte_for_byte),
         cmocka_unit_test(blur_softens_the_edge),
         cmocka_unit_test(models_say_what_they_need),
