@@ -1,6 +1,7 @@
 #include "sd/base/clock.h"
 #include "sd/latent.h"
 #include "sd/picture_input.h"
+#include "sd/preview.h"
 #include "sd/request.h"
 
 #include <math.h>
@@ -21,6 +22,7 @@ struct run {
     uint32_t image;
     double began, host; /* seconds of the sampling loop outside of waits for the device */
     struct sd_watch watch;
+    const sd_picture *preview; /* during a report */
 };
 
 void sd_cancel_request(sd_cancel *cancel) {
@@ -34,7 +36,8 @@ static void tell(const struct run *run, sd_phase phase, uint32_t step, uint32_t 
                                   .images = p->count,
                                   .step = step,
                                   .steps = steps,
-                                  .seconds = sd_now() - run->began};
+                                  .seconds = sd_now() - run->began,
+                                  .preview = run->preview};
     if (p->progress)
         p->progress(p->progress_user, &progress);
 }
@@ -77,12 +80,32 @@ static sd_status denoise(void *user, const float *x, float sigma, float *denoise
     return status;
 }
 
+/* A preview that cannot be had is no reason to lose the picture. */
+static sd_status preview(struct run *run, const float *denoised, sd_picture *out, sd_error *err) {
+    sd_error cause;
+    sd_status status = sd_preview(run->model, &run->request.params, &run->watch, denoised, out, &cause);
+    if (status == SD_E_CANCELLED || status == SD_E_DEVICE_LOST)
+        return sd_fail(err, status, "%s", cause.message);
+    if (status)
+        sd_log(&run->model->context->log, SD_LOG_INFO, "no preview: %s", cause.message);
+    return SD_OK;
+}
+
 static sd_status on_step(void *user, uint32_t step, uint32_t steps, const float *x, const float *denoised,
                          sd_error *err) {
-    (void)steps;
+    struct run *run = user;
+    uint32_t every = run->request.params.preview_every;
+    sd_picture picture = {0};
     (void)x;
-    (void)denoised;
-    return report(user, SD_PHASE_STEP, step + 1, err);
+    /* The last step's preview is the picture. */
+    bool wanted = every && step + 1 < steps && (step + 1) % every == 0;
+    sd_status status = wanted ? preview(run, denoised, &picture, err) : SD_OK;
+    run->preview = picture.pixels ? &picture : NULL;
+    if (!status)
+        status = report(run, SD_PHASE_STEP, step + 1, err);
+    run->preview = NULL;
+    sd_picture_free(&picture);
+    return status;
 }
 
 /* Pure noise, or the init picture's latent with noise of the first level. */

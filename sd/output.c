@@ -2,7 +2,6 @@
 #include "sd/request.h"
 #include "sd/used.h"
 
-#include "sd/io/image.h"
 #include "sd/io/infotext.h"
 
 #include <cjson/cJSON.h>
@@ -130,34 +129,4 @@ sd_status sd_output_describe(sd_output *output, sd_model *model, const struct sd
     output->infotext = make_infotext(model, r, embeddings, output, hash);
     output->json = make_record(model, r, embeddings, output, hash);
     return output->infotext && output->json ? SD_OK : sd_fail(err, SD_E_MEMORY, "out of memory");
-}
-
-static bool ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && !strcmp(text + n - m, end);
-}
-
-sd_status sd_output_save(const sd_output *output, const char *path, sd_error *err) {
-    const sd_picture *p = &output->picture;
-    const sd_image image = {p->width, p->height, p->channels, p->pixels};
-    const sd_image_text texts[] = {
-        {SD_TEXT_PARAMETERS, output->infotext}, {"sdvk", output->json}, {SD_TEXT_XMP, sd_xmp_generated}};
-    sd_image_params params = {.texts = texts, .text_count = 3};
-    if (ends_with(path, ".jpg") || ends_with(path, ".jpeg"))
-        params.format = SD_IMAGE_JPEG;
-    else if (!ends_with(path, ".png"))
-        return sd_fail(err, SD_E_ARGUMENT, "%s: expected a name that ends in .png, .jpg or .jpeg", path);
-    return sd_image_write(path, &image, &params, err);
-}
-
-sd_status sd_picture_load(sd_picture *out, const char *path, sd_error *err) {
-    sd_image image = {0};
-    sd_status status = sd_image_read(path, 0, &image, NULL, err);
-    *out = (sd_picture){image.width, image.height, image.channels, image.pixels};
-    return status;
-}
-
-void sd_picture_free(sd_picture *picture) {
-    free(picture->pixels);
-    *picture = (sd_picture){0};
 }

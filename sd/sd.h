@@ -189,7 +189,18 @@ typedef struct sd_picture {
 
 /* Reads a PNG or JPEG file; free with sd_picture_free. */
 sd_status sd_picture_load(sd_picture *out, const char *path, sd_error *err);
+/* The same from memory; `label` begins the messages. `max_pixels` 0: 64 Mi. */
+sd_status sd_picture_decode(sd_picture *out, const char *label, const void *data, size_t size,
+                            uint64_t max_pixels, sd_error *err);
 void sd_picture_free(sd_picture *picture);
+
+typedef struct sd_encoding {
+    bool jpeg;        /* else PNG */
+    uint32_t quality; /* of JPEG, 1 to 100; 0: 90 */
+} sd_encoding;
+/* Bytes of a file, without texts; free *data with free(). `encoding` may be NULL. Any thread. */
+sd_status sd_picture_encode(const sd_picture *picture, const sd_encoding *encoding, uint8_t **data,
+                            size_t *size, sd_error *err);
 
 /* ---- generation ---- */
 
@@ -209,9 +220,10 @@ typedef enum sd_phase {
 
 typedef struct sd_progress {
     sd_phase phase;
-    uint32_t image, images; /* which one is under way, from 0, and how many there will be */
-    uint32_t step, steps;   /* finished steps of this image and all of them, or kernels of this network */
-    double seconds;         /* since sd_generate began */
+    uint32_t image, images;    /* which one is under way, from 0, and how many there will be */
+    uint32_t step, steps;      /* finished steps of this image and all of them, or kernels of this network */
+    double seconds;            /* since sd_generate began */
+    const sd_picture *preview; /* what the step's estimate looks like, small; NULL most of the time */
 } sd_progress;
 
 /* Numbers at 0 and strings at NULL mean the default that the options table states (sd_option_at). Pointers
@@ -243,10 +255,11 @@ typedef struct sd_params {
     /* Inpainting, with any model: init_image is made anew where this is white (luminance, of which what is
      * transparent has none), and kept where it is black. */
     const sd_picture *mask;
-    float mask_blur;       /* standard deviation in pixels of a blur of the mask, 0: none */
-    float image_cfg_scale; /* how closely a pix2pix model keeps to init_image */
-    uint32_t vae_memory;   /* MiB that the VAE may work in; default: what the device has left. With less it
-                              takes longer and gives the same bytes */
+    float mask_blur;        /* standard deviation in pixels of a blur of the mask, 0: none */
+    float image_cfg_scale;  /* how closely a pix2pix model keeps to init_image */
+    uint32_t vae_memory;    /* MiB that the VAE may work in; default: what the device has left. With less it
+                               takes longer and gives the same bytes */
+    uint32_t preview_every; /* steps between the previews in `progress`; 0: none */
     void (*progress)(void *user, const sd_progress *progress);
     void *progress_user;
     sd_cancel *cancel; /* NULL: cannot be cancelled */
@@ -275,6 +288,10 @@ void sd_outputs_free(sd_outputs **outputs);
 /* Writes PNG or JPEG, chosen by the extension (.png, .jpg, .jpeg), with the metadata; the file appears whole
  * or not at all. */
 sd_status sd_output_save(const sd_output *output, const char *path, sd_error *err);
+
+/* The same bytes in memory, in either format; free *data with free(). */
+sd_status sd_output_encode(const sd_output *output, const sd_encoding *encoding, uint8_t **data, size_t *size,
+                           sd_error *err);
 
 /* What a run would take, without running it. */
 typedef struct sd_network_plan {
