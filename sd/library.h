@@ -14,18 +14,6 @@ sd_status sd_library_scan(sd_library **out, const char *folder, sd_library_kind 
 /* The folders that were read, joined by ", "; NULL when there is none for these kinds. */
 const char *sd_library_places(const sd_library *library);
 
-/* The path of what `word` names, to be freed with free(): a path that exists is taken as it is; otherwise it
- * is a name in `folder` (NULL: there is none, and the word is given back). A name is the path below the
- * kind's folder, or its last parts, with or without the extension, in the same case or, when there is none
- * such, in any. A LoRA that no file is called goes by the title that kohya's trainer wrote into it
- * (ss_output_name). SD_E_NOT_FOUND names the folders that were searched and what may have been meant;
- * SD_E_ARGUMENT two files between which the name does not choose. */
-sd_status sd_library_resolve(const char *folder, sd_library_kind kind, const char *word, char **path,
-                             sd_error *err);
-/* The same for names alone: what comes with a request must not reach files elsewhere. */
-sd_status sd_library_find(const char *folder, sd_library_kind kind, const char *name, char **path,
-                          sd_error *err);
-
 /* What a file is called: the last part of its path without extension, cut when it does not fit. */
 void sd_library_file_name(const char *path, char *out, size_t size);
 

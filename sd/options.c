@@ -21,6 +21,22 @@ static const char *schedule_name(size_t index) {
     return index < count ? rows[index].name : NULL;
 }
 
+bool sd_sampler_at(size_t index, sd_names *out) {
+    uint32_t count;
+    const sd_sampler *rows = sd_samplers(&count);
+    if (index < count)
+        *out = (sd_names){rows[index].name, rows[index].label, rows[index].aliases};
+    return index < count;
+}
+
+bool sd_schedule_at(size_t index, sd_names *out) {
+    uint32_t count;
+    const sd_schedule *rows = sd_schedules(&count);
+    if (index < count)
+        *out = (sd_names){rows[index].name, rows[index].name, rows[index].aliases};
+    return index < count;
+}
+
 static const char *rng_name(size_t index) {
     static const char *const names[] = {"cpu", "gpu"};
     return index < 2 ? names[index] : NULL;

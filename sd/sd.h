@@ -99,6 +99,18 @@ const sd_library_file *sd_library_at(const sd_library *library, size_t index);
 /* "checkpoint", "lora", "embedding", "vae", "taesd", "controlnet", "upscaler", "text_encoder", "unet". */
 const char *sd_library_kind_name(sd_library_kind kind);
 
+/* The path of what `word` names, to be freed with free(): a path that exists is taken as it is; otherwise it
+ * is a name in `folder` (NULL: there is none, and the word is given back). A name is the path below the
+ * kind's folder, or its last parts, with or without the extension, in the same case or, when there is none
+ * such, in any. A LoRA that no file is called goes by the title that kohya's trainer wrote into it
+ * (ss_output_name). SD_E_NOT_FOUND names the folders that were searched and what may have been meant;
+ * SD_E_ARGUMENT two files between which the name does not choose. */
+sd_status sd_library_resolve(const char *folder, sd_library_kind kind, const char *word, char **path,
+                             sd_error *err);
+/* The same for names alone: what comes with a request must not reach files elsewhere. */
+sd_status sd_library_find(const char *folder, sd_library_kind kind, const char *name, char **path,
+                          sd_error *err);
+
 /* ---- models ---- */
 
 typedef struct sd_model sd_model;
@@ -414,6 +426,15 @@ size_t sd_option_count(void);
 const sd_option *sd_option_at(size_t index);
 /* NULL when there is none. */
 const sd_option *sd_option_find(const char *name);
+
+/* What a sampler or schedule is called elsewhere. */
+typedef struct sd_names {
+    const char *name, *label;   /* "euler_a", A1111's "Euler a"; a schedule's are the same */
+    const char *const *aliases; /* NULL-terminated, or NULL */
+} sd_names;
+/* By index, as in the choices of the options; false behind the last. */
+bool sd_sampler_at(size_t index, sd_names *out);
+bool sd_schedule_at(size_t index, sd_names *out);
 
 /* Sets one field from text. Strings are borrowed. Errors name the option, the range or the choices, and what
  * was found: "unknown sampler 'eular'; did you mean 'euler'?". */

@@ -1,0 +1,13 @@
+/* Answers that come when a job has ended, while no thread waits for it. */
+#ifndef SERVER_AWAIT_H
+#define SERVER_AWAIT_H
+
+#include "server/server.h"
+
+/* Makes the answer to `x` from a job that has ended, in a thread of the pool. `user` is then free()d. */
+typedef void (*job_answer)(struct server *server, exchange *x, const job *j, void *user);
+
+/* Takes over the caller's hold of j, and `user`. */
+void await_job(struct server *server, exchange *x, job *j, job_answer answer, void *user);
+
+#endif

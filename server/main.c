@@ -1,0 +1,143 @@
+/* sdvk-server: the pipeline over HTTP. */
+#include "server/server.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { pool_threads = 4, grace_seconds = 30 };
+
+static int on_begin(void *user, exchange *x) {
+    (void)user;
+    (void)x;
+    return 0;
+}
+
+static bool at_once(void *user, exchange *x) {
+    struct route_parts parts = {0};
+    const struct route *route = route_find(x, &parts);
+    if (route && !(route->flags & ROUTE_AT_ONCE))
+        return false;
+    if (route)
+        route->handle(user, x, &parts);
+    return true;
+}
+
+static void handle(void *user, exchange *x) {
+    struct route_parts parts = {0};
+    const struct route *route = route_find(x, &parts);
+    if (route)
+        route->handle(user, x, &parts);
+}
+
+static void finished(void *user, exchange *x) {
+    (void)user;
+    (void)x;
+}
+
+static int fail(const char *message) {
+    fprintf(stderr, "sdvk-server: %s\n", message);
+    return EXIT_FAILURE;
+}
+
+/* The sample model: beside the program's source, or where it is installed. */
+static bool find_samples(struct config *c) {
+    static char models[4096], model[4200];
+    static const char *const places[] = {"../samples", "../share/sdvk/samples", "../../samples"};
+    char self[4000];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n <= 0)
+        return false;
+    self[n] = 0;
+    *strrchr(self, '/') = 0;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        snprintf(models, sizeof models, "%s/%s", self, places[i]);
+        snprintf(model, sizeof model, "%s/mockup", models);
+        if (!access(model, R_OK)) {
+            c->model = model;
+            c->models = models;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Waits for a signal to end, or, with `seconds`, for that long. True when one came. */
+static bool wait_for_signal(int seconds) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    const struct timespec limit = {seconds, 0};
+    return (seconds ? sigtimedwait(&set, NULL, &limit) : sigwaitinfo(&set, NULL)) > 0;
+}
+
+/* The job that runs may end; then, or at a second signal, it is parked for the next start. */
+static void finish_jobs(struct server *s) {
+    jobs_stop(s->jobs, false);
+    for (int i = 0; i < grace_seconds; i++) {
+        job *j = jobs_running(s->jobs);
+        if (!j)
+            return;
+        job_release(s->jobs, &j);
+        if (wait_for_signal(1))
+            break;
+    }
+    jobs_stop(s->jobs, true);
+}
+
+static int serve(struct server *s) {
+    const struct http_events events = {s, on_begin, at_once, handle, finished};
+    char message[512];
+    sd_error err;
+    if (!(s->worker = worker_start(&s->config, s->jobs, s->catalog, &err)))
+        return fail(err.message);
+    if (!(s->http = http_start(&s->config, s->pool, &events, message, sizeof message))) {
+        jobs_stop(s->jobs, true);
+        return fail(message);
+    }
+    if (!s->config.quiet) {
+        char host[256];
+        const char *colon = strrchr(s->config.listen, ':');
+        snprintf(host, sizeof host, "%.*s", colon ? (int)(colon - s->config.listen) : 9,
+                 colon ? s->config.listen : "127.0.0.1");
+        printf("http://%s:%u/\n", host, http_port(s->http));
+        fflush(stdout);
+    }
+    wait_for_signal(0);
+    http_quiesce(s->http);
+    finish_jobs(s);
+    return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv) {
+    static struct server s;
+    sigset_t set;
+    bool done;
+    sd_error err;
+    int code = config_read(&s.config, argc, argv, &done);
+    if (code || done)
+        return code;
+    if (!s.config.models && !s.config.model && !find_samples(&s.config))
+        return fail("expected --models DIR or --model NAME, found neither, and no sample model");
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    if (catalog_open(&s.catalog, &s.config, &err) || jobs_open(&s.jobs, &s.config, s.catalog, &err))
+        code = fail(err.message);
+    else if (!(s.pool = pool_start(pool_threads)))
+        code = fail("cannot start threads");
+    else
+        code = serve(&s);
+    worker_stop(&s.worker);
+    pool_stop(&s.pool);
+    http_stop(&s.http);
+    jobs_close(&s.jobs);
+    catalog_close(&s.catalog);
+    return code;
+}

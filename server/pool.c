@@ -1,0 +1,79 @@
+#include "server/pool.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+
+enum { most = 16 };
+
+struct pool {
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    struct task *first, **last;
+    pthread_t threads[most];
+    unsigned count;
+    bool stopping;
+};
+
+static void *work(void *user) {
+    pool *p = user;
+    pthread_mutex_lock(&p->lock);
+    for (;;) {
+        while (!p->first && !p->stopping)
+            pthread_cond_wait(&p->more, &p->lock);
+        struct task *task = p->first;
+        if (!task)
+            break;
+        if (!(p->first = task->next))
+            p->last = &p->first;
+        pthread_mutex_unlock(&p->lock);
+        task->run(task);
+        pthread_mutex_lock(&p->lock);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return NULL;
+}
+
+pool *pool_start(unsigned threads) {
+    pool *p = calloc(1, sizeof *p);
+    sigset_t all, old;
+    if (!p)
+        return NULL;
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->more, NULL);
+    p->last = &p->first;
+    sigfillset(&all); /* signals are for the main thread */
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    for (; p->count < threads && p->count < most; p->count++)
+        if (pthread_create(&p->threads[p->count], NULL, work, p))
+            break;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (!p->count)
+        pool_stop(&p);
+    return p;
+}
+
+void pool_stop(pool **handle) {
+    pool *p = *handle;
+    if (!p)
+        return;
+    pthread_mutex_lock(&p->lock);
+    p->stopping = true;
+    pthread_cond_broadcast(&p->more);
+    pthread_mutex_unlock(&p->lock);
+    for (unsigned i = 0; i < p->count; i++)
+        pthread_join(p->threads[i], NULL);
+    pthread_mutex_destroy(&p->lock);
+    pthread_cond_destroy(&p->more);
+    free(p);
+    *handle = NULL;
+}
+
+void pool_run(pool *p, struct task *task) {
+    pthread_mutex_lock(&p->lock);
+    task->next = NULL;
+    *p->last = task;
+    p->last = &task->next;
+    pthread_cond_signal(&p->more);
+    pthread_mutex_unlock(&p->lock);
+}

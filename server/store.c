@@ -1,0 +1,313 @@
+#include "server/store.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+struct store {
+    sqlite3 *db;
+    pthread_mutex_t lock;
+    char *path;
+};
+
+static const char schema[] =
+    "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA "
+    "foreign_keys=ON;"
+    "CREATE TABLE IF NOT EXISTS jobs(number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL,"
+    " state INTEGER NOT NULL, durable INTEGER NOT NULL, face TEXT NOT NULL, owner TEXT NOT NULL,"
+    " request TEXT NOT NULL, idempotency TEXT, webhook TEXT, created REAL NOT NULL, started REAL, finished "
+    "REAL,"
+    " seed INTEGER NOT NULL, images INTEGER NOT NULL DEFAULT 0, status INTEGER NOT NULL DEFAULT 0, error "
+    "TEXT,"
+    " UNIQUE(owner, idempotency));"
+    "CREATE INDEX IF NOT EXISTS by_state ON jobs(state, number);"
+    "CREATE TABLE IF NOT EXISTS images(job TEXT NOT NULL REFERENCES jobs(id) ON DELETE CASCADE, n INTEGER "
+    "NOT NULL,"
+    " jpeg INTEGER NOT NULL, seed INTEGER NOT NULL, infotext TEXT, json TEXT, data BLOB NOT NULL,"
+    " PRIMARY KEY(job, n)) WITHOUT ROWID;";
+
+#define COLUMNS                                                                                              \
+    "id, state, durable, face, owner, request, idempotency, webhook, created, started, finished, seed, "     \
+    "images, status, error"
+
+const char *job_state_name(enum job_state state) {
+    static const char *const names[] = {"queued", "running", "done", "failed", "cancelled"};
+    return names[state];
+}
+
+void store_row_clear(struct store_row *row) {
+    free(row->face);
+    free(row->owner);
+    free(row->request);
+    free(row->idempotency);
+    free(row->webhook);
+    free(row->error);
+    *row = (struct store_row){0};
+}
+
+void store_image_clear(struct store_image *image) {
+    free(image->data);
+    free(image->infotext);
+    free(image->json);
+    *image = (struct store_image){0};
+}
+
+static sd_status fail(const store *s, int code, sd_error *err) {
+    return sd_fail(err, code == SQLITE_NOMEM ? SD_E_MEMORY : SD_E_IO, "%s: %s", s->path,
+                   code == SQLITE_FULL ? "the disk is full" : sqlite3_errmsg(s->db));
+}
+
+/* Binds by letters: t text or NULL, i int64_t, d double, b a blob (pointer, size_t). */
+static int bind(sqlite3_stmt *q, const char *types, va_list args) {
+    int code = SQLITE_OK;
+    for (int i = 1; *types && code == SQLITE_OK; types++, i++)
+        switch (*types) {
+        case 't':
+            code = sqlite3_bind_text(q, i, va_arg(args, const char *), -1, SQLITE_STATIC);
+            break;
+        case 'i':
+            code = sqlite3_bind_int64(q, i, va_arg(args, int64_t));
+            break;
+        case 'd':
+            code = sqlite3_bind_double(q, i, va_arg(args, double));
+            break;
+        default: {
+            const void *data = va_arg(args, const void *);
+            code = sqlite3_bind_blob64(q, i, data, va_arg(args, size_t), SQLITE_STATIC);
+        }
+        }
+    return code;
+}
+
+/* One statement without a result. With the lock held. */
+static int run(store *s, const char *sql, const char *types, ...) {
+    sqlite3_stmt *q = NULL;
+    va_list args;
+    int code = sqlite3_prepare_v2(s->db, sql, -1, &q, NULL);
+    va_start(args, types);
+    if (code == SQLITE_OK && (code = bind(q, types, args)) == SQLITE_OK)
+        code = sqlite3_step(q);
+    va_end(args);
+    sqlite3_finalize(q);
+    return code == SQLITE_DONE || code == SQLITE_ROW ? SQLITE_OK : code;
+}
+
+static sd_status open_database(store *s, const char *folder, sd_error *err) {
+    int code;
+    if (folder && mkdir(folder, 0700) && errno != EEXIST)
+        return sd_fail(err, SD_E_IO, "%s: %s", folder, strerror(errno));
+    if ((code = sqlite3_open_v2(s->path, &s->db,
+                                SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX, NULL)) ||
+        (code = sqlite3_busy_timeout(s->db, 2000)) || (code = sqlite3_exec(s->db, schema, NULL, NULL, NULL)))
+        return fail(s, code, err);
+    return SD_OK;
+}
+
+sd_status store_open(store **out, const char *folder, sd_error *err) {
+    store *s = calloc(1, sizeof *s);
+    size_t size = folder ? strlen(folder) + 16 : 16;
+    *out = NULL;
+    if (!s || !(s->path = malloc(size))) {
+        free(s);
+        return sd_fail(err, SD_E_MEMORY, "out of memory");
+    }
+    pthread_mutex_init(&s->lock, NULL);
+    snprintf(s->path, size, folder ? "%s/jobs.sqlite" : ":memory:", folder);
+    sd_status status = open_database(s, folder, err);
+    if (status)
+        store_close(&s);
+    *out = s;
+    return status;
+}
+
+void store_close(store **handle) {
+    store *s = *handle;
+    if (!s)
+        return;
+    sqlite3_close(s->db);
+    pthread_mutex_destroy(&s->lock);
+    free(s->path);
+    free(s);
+    *handle = NULL;
+}
+
+sd_status store_add(store *s, const struct store_row *r, sd_error *err) {
+    pthread_mutex_lock(&s->lock);
+    int code =
+        run(s,
+            "INSERT INTO jobs(id, state, durable, face, owner, request, idempotency, webhook, created, "
+            "seed) VALUES(?,?,?,?,?,?,?,?,?,?)",
+            "tiittttt"
+            "di",
+            r->id, (int64_t)r->state, (int64_t)r->durable, r->face, r->owner, r->request, r->idempotency,
+            r->webhook, r->created, r->seed);
+    sd_status status = code ? fail(s, code, err) : SD_OK;
+    pthread_mutex_unlock(&s->lock);
+    return status;
+}
+
+sd_status store_started(store *s, const char *id, double when, sd_error *err) {
+    pthread_mutex_lock(&s->lock);
+    int code = run(s, "UPDATE jobs SET state=?, started=? WHERE id=?", "idt", (int64_t)JOB_RUNNING, when, id);
+    sd_status status = code ? fail(s, code, err) : SD_OK;
+    pthread_mutex_unlock(&s->lock);
+    return status;
+}
+
+static int finish(store *s, const struct store_row *r, const struct store_image *images) {
+    int code = run(s, "BEGIN IMMEDIATE", "");
+    for (uint32_t i = 0; i < r->images && !code; i++)
+        code = run(s, "INSERT INTO images(job, n, jpeg, seed, infotext, json, data) VALUES(?,?,?,?,?,?,?)",
+                   "tiiittb", r->id, (int64_t)i, (int64_t)images[i].jpeg, images[i].seed, images[i].infotext,
+                   images[i].json, (const void *)images[i].data, images[i].size);
+    if (!code)
+        code = run(s, "UPDATE jobs SET state=?, finished=?, images=?, status=?, error=? WHERE id=?", "idiitt",
+                   (int64_t)r->state, r->finished, (int64_t)r->images, (int64_t)r->status, r->error, r->id);
+    if (!code)
+        code = run(s, "COMMIT", "");
+    if (code)
+        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    return code;
+}
+
+sd_status store_finish(store *s, const struct store_row *row, const struct store_image *images,
+                       sd_error *err) {
+    pthread_mutex_lock(&s->lock);
+    int code = finish(s, row, images);
+    sd_status status = code ? fail(s, code, err) : SD_OK;
+    pthread_mutex_unlock(&s->lock);
+    return status;
+}
+
+static char *text_of(sqlite3_stmt *q, int column) {
+    const char *text = (const char *)sqlite3_column_text(q, column);
+    return text ? strdup(text) : NULL;
+}
+
+static void read_row(sqlite3_stmt *q, struct store_row *out) {
+    *out = (struct store_row){.state = (enum job_state)sqlite3_column_int(q, 1),
+                              .durable = sqlite3_column_int(q, 2) != 0,
+                              .face = text_of(q, 3),
+                              .owner = text_of(q, 4),
+                              .request = text_of(q, 5),
+                              .idempotency = text_of(q, 6),
+                              .webhook = text_of(q, 7),
+                              .created = sqlite3_column_double(q, 8),
+                              .started = sqlite3_column_double(q, 9),
+                              .finished = sqlite3_column_double(q, 10),
+                              .seed = sqlite3_column_int64(q, 11),
+                              .images = (uint32_t)sqlite3_column_int64(q, 12),
+                              .status = (sd_status)sqlite3_column_int(q, 13),
+                              .error = text_of(q, 14)};
+    snprintf(out->id, sizeof out->id, "%s", (const char *)sqlite3_column_text(q, 0));
+}
+
+/* Calls `each` for every row; SD_E_NOT_FOUND when there was none and `needed`. */
+static sd_status query(store *s, void (*each)(void *user, struct store_row *row), void *user,
+                       const char *needed, sd_error *err, const char *sql, const char *types, ...) {
+    sqlite3_stmt *q = NULL;
+    va_list args;
+    bool any = false;
+    pthread_mutex_lock(&s->lock);
+    int code = sqlite3_prepare_v2(s->db, sql, -1, &q, NULL);
+    va_start(args, types);
+    if (code == SQLITE_OK)
+        code = bind(q, types, args);
+    va_end(args);
+    while (code == SQLITE_OK || code == SQLITE_ROW) {
+        if ((code = sqlite3_step(q)) != SQLITE_ROW)
+            break;
+        struct store_row row;
+        any = true;
+        read_row(q, &row);
+        each(user, &row);
+    }
+    sqlite3_finalize(q);
+    sd_status status = code == SQLITE_DONE ? SD_OK : fail(s, code, err);
+    pthread_mutex_unlock(&s->lock);
+    return status || any || !needed ? status : sd_fail(err, SD_E_NOT_FOUND, "%s", needed);
+}
+
+static void keep_row(void *user, struct store_row *row) {
+    *(struct store_row *)user = *row;
+}
+
+sd_status store_get(store *s, const char *id, struct store_row *out, sd_error *err) {
+    *out = (struct store_row){0};
+    return query(s, keep_row, out, "there is no such job", err, "SELECT " COLUMNS " FROM jobs WHERE id=?",
+                 "t", id);
+}
+
+sd_status store_find(store *s, const char *owner, const char *key, struct store_row *out, sd_error *err) {
+    *out = (struct store_row){0};
+    return query(s, keep_row, out, "there is no such job", err,
+                 "SELECT " COLUMNS " FROM jobs WHERE owner=? AND idempotency=?", "tt", owner, key);
+}
+
+sd_status store_list(store *s, const char *owner, uint32_t skip, uint32_t count,
+                     void (*each)(void *user, struct store_row *row), void *user, sd_error *err) {
+    return query(s, each, user, NULL, err,
+                 "SELECT " COLUMNS " FROM jobs WHERE ?1 IS NULL OR owner=?1 ORDER BY number DESC LIMIT ?2 "
+                 "OFFSET ?3",
+                 "tii", owner, (int64_t)count, (int64_t)skip);
+}
+
+sd_status store_unfinished(store *s, void (*each)(void *user, struct store_row *row), void *user,
+                           sd_error *err) {
+    return query(s, each, user, NULL, err, "SELECT " COLUMNS " FROM jobs WHERE state<=? ORDER BY number", "i",
+                 (int64_t)JOB_RUNNING);
+}
+
+sd_status store_get_image(store *s, const char *id, uint32_t n, struct store_image *out, sd_error *err) {
+    sqlite3_stmt *q = NULL;
+    sd_status status = SD_OK;
+    *out = (struct store_image){0};
+    pthread_mutex_lock(&s->lock);
+    int code = sqlite3_prepare_v2(
+        s->db, "SELECT jpeg, seed, infotext, json, data FROM images WHERE job=? AND n=?", -1, &q, NULL);
+    if (!code && !(code = sqlite3_bind_text(q, 1, id, -1, SQLITE_STATIC)) &&
+        !(code = sqlite3_bind_int64(q, 2, n)))
+        code = sqlite3_step(q);
+    if (code == SQLITE_ROW) {
+        out->size = (size_t)sqlite3_column_bytes(q, 4);
+        out->jpeg = sqlite3_column_int(q, 0) != 0;
+        out->seed = sqlite3_column_int64(q, 1);
+        out->infotext = text_of(q, 2);
+        out->json = text_of(q, 3);
+        if ((out->data = malloc(out->size + 1)))
+            memcpy(out->data, sqlite3_column_blob(q, 4), out->size);
+        else
+            status = fail(s, SQLITE_NOMEM, err);
+    } else
+        status = code == SQLITE_DONE ? sd_fail(err, SD_E_NOT_FOUND, "there is no such picture")
+                                     : fail(s, code, err);
+    sqlite3_finalize(q);
+    pthread_mutex_unlock(&s->lock);
+    return status;
+}
+
+sd_status store_prune(store *s, uint32_t keep, sd_error *err) {
+    pthread_mutex_lock(&s->lock);
+    int code = run(s,
+                   "DELETE FROM jobs WHERE state>? AND number<=(SELECT number FROM jobs WHERE state>? ORDER "
+                   "BY number DESC LIMIT 1 OFFSET ?)",
+                   "iii", (int64_t)JOB_RUNNING, (int64_t)JOB_RUNNING, (int64_t)keep);
+    if (!code)
+        code = run(s, "PRAGMA incremental_vacuum(256)", "");
+    sd_status status = code ? fail(s, code, err) : SD_OK;
+    pthread_mutex_unlock(&s->lock);
+    return status;
+}
+
+sd_status store_remove(store *s, const char *id, sd_error *err) {
+    pthread_mutex_lock(&s->lock);
+    int code = run(s, "DELETE FROM jobs WHERE id=? AND state>?", "ti", id, (int64_t)JOB_RUNNING);
+    sd_status status = code ? fail(s, code, err) : SD_OK;
+    pthread_mutex_unlock(&s->lock);
+    return status;
+}

@@ -1,0 +1,327 @@
+#include "server/worker.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { slots = 16 };
+
+/* A model that is loaded, with the VAE that it was opened with. */
+struct loaded {
+    sd_model *model;
+    char *path, *vae; /* vae NULL: its own */
+    uint64_t used;
+};
+
+struct worker {
+    pthread_t thread;
+    pthread_mutex_t lock; /* of `state` */
+    struct worker_state state;
+    const struct config *config;
+    jobs *jobs;
+    const catalog *catalog;
+    sd_context *context;
+    struct loaded models[slots];
+    uint64_t clock;
+    job *job; /* that runs */
+    atomic_bool unload;
+};
+
+/* ---- models ---- */
+
+static void count_models(worker *w) {
+    uint32_t count = 0;
+    uint64_t bytes = 0;
+    for (int i = 0; i < slots; i++)
+        if (w->models[i].model) {
+            sd_model_info info;
+            sd_model_get_info(w->models[i].model, &info);
+            bytes += info.weight_bytes;
+            count++;
+        }
+    pthread_mutex_lock(&w->lock);
+    w->state.models = count;
+    w->state.weight_bytes = bytes;
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void close_slot(struct loaded *slot) {
+    sd_model_close(&slot->model);
+    free(slot->path);
+    free(slot->vae);
+    *slot = (struct loaded){0};
+}
+
+/* Closes what was used longest ago until at most `keep` are left; never `except`. True when any was closed.
+ */
+static bool evict(worker *w, uint32_t keep, const struct loaded *except) {
+    bool any = false;
+    for (;;) {
+        struct loaded *oldest = NULL;
+        uint32_t count = 0;
+        for (int i = 0; i < slots; i++)
+            if (w->models[i].model && &w->models[i] != except) {
+                count++;
+                if (!oldest || w->models[i].used < oldest->used)
+                    oldest = &w->models[i];
+            }
+        if (count <= keep)
+            return any;
+        close_slot(oldest);
+        any = true;
+    }
+}
+
+static struct loaded *find_loaded(worker *w, const char *path, const char *vae) {
+    for (int i = 0; i < slots; i++) {
+        const struct loaded *l = &w->models[i];
+        if (l->model && !strcmp(l->path, path) && !strcmp(l->vae ? l->vae : "", vae ? vae : ""))
+            return &w->models[i];
+    }
+    return NULL;
+}
+
+static sd_status open_model(worker *w, const char *path, const char *vae, struct loaded **out,
+                            sd_error *err) {
+    const char *p = w->config->precision;
+    const sd_model_options options = {.vae = vae,
+                                      .lenient = w->config->lenient,
+                                      .precision = p && !strcmp(p, "f32")   ? SD_PRECISION_F32
+                                                   : p && !strcmp(p, "f16") ? SD_PRECISION_F16
+                                                                            : SD_PRECISION_AUTO};
+    struct loaded *slot = NULL;
+    /* Room for it before it is loaded: two models at once may be more than the device has. */
+    evict(w, w->config->keep_models, NULL);
+    for (int i = 0; i < slots && !slot; i++)
+        slot = w->models[i].model ? NULL : &w->models[i];
+    sd_status status = sd_model_open(&slot->model, w->context, path, &options, err);
+    if (status == SD_E_DEVICE_MEMORY && evict(w, 0, NULL))
+        status = sd_model_open(&slot->model, w->context, path, &options, err);
+    if (!status) {
+        slot->path = strdup(path);
+        slot->vae = vae ? strdup(vae) : NULL;
+        if (!slot->path || (vae && !slot->vae)) {
+            close_slot(slot);
+            status = sd_fail(err, SD_E_MEMORY, "out of memory");
+        }
+    }
+    *out = slot;
+    return status;
+}
+
+static sd_status use_model(worker *w, const char *name, const char *vae_name, struct loaded **out,
+                           sd_error *err) {
+    char *path = NULL, *vae = NULL;
+    sd_status status = catalog_model(w->catalog, name, &path, err);
+    if (!status && vae_name)
+        status = catalog_file(w->catalog, SD_LIBRARY_VAE, vae_name, &vae, err);
+    if (!status && !(*out = find_loaded(w, path, vae)))
+        status = open_model(w, path, vae, out, err);
+    if (!status) {
+        (*out)->used = ++w->clock;
+        pthread_mutex_lock(&w->lock);
+        snprintf(w->state.model, sizeof w->state.model, "%s", name ? name : catalog_default(w->catalog));
+        pthread_mutex_unlock(&w->lock);
+    }
+    count_models(w);
+    free(path);
+    free(vae);
+    return status;
+}
+
+/* ---- the device ---- */
+
+static void write_log(void *user, sd_log_level level, const char *text) {
+    static const char *const names[] = {"error", "warning", "info", "debug"};
+    (void)user;
+    fprintf(stderr, "sdvk-server: %s: %s\n", names[level], text);
+}
+
+static void close_device(worker *w) {
+    evict(w, 0, NULL);
+    sd_context_destroy(&w->context);
+    pthread_mutex_lock(&w->lock);
+    w->state.ready = false;
+    pthread_mutex_unlock(&w->lock);
+}
+
+static sd_status open_device(worker *w, sd_error *err) {
+    const sd_context_options options = {
+        .device = w->config->device,
+        .models = w->config->models,
+        .log = {.write = write_log, .level = w->config->verbose ? SD_LOG_INFO : SD_LOG_WARNING}};
+    if (w->context)
+        return SD_OK;
+    sd_status status = sd_context_create(&w->context, &options, err);
+    pthread_mutex_lock(&w->lock);
+    w->state.failed = status != SD_OK;
+    snprintf(w->state.error, sizeof w->state.error, "%.255s", status ? err->message : "");
+    if (!status) {
+        sd_context_device(w->context, &w->state.device);
+        w->state.ready = true;
+    }
+    pthread_mutex_unlock(&w->lock);
+    return status;
+}
+
+/* ---- rendering ---- */
+
+static void on_progress(void *user, const sd_progress *progress) {
+    worker *w = user;
+    uint8_t *data = NULL;
+    size_t size = 0;
+    if (progress->preview)
+        sd_picture_encode(progress->preview, &(sd_encoding){.jpeg = true, .quality = 80}, &data, &size, NULL);
+    jobs_progress(w->jobs, w->job, progress, data, size);
+    free(data);
+}
+
+/* The outputs as files; texts move over. */
+static sd_status encode_all(sd_outputs *outputs, const sd_encoding *encoding, struct store_image **out,
+                            sd_error *err) {
+    struct store_image *images = calloc(outputs->count, sizeof *images);
+    sd_status status = images ? SD_OK : sd_fail(err, SD_E_MEMORY, "out of memory");
+    for (size_t i = 0; i < outputs->count && !status; i++) {
+        sd_output *o = &outputs->items[i];
+        status = sd_output_encode(o, encoding, &images[i].data, &images[i].size, err);
+        images[i].jpeg = encoding->jpeg;
+        images[i].seed = o->seed;
+        images[i].infotext = o->infotext;
+        images[i].json = o->json;
+        o->infotext = o->json = NULL;
+    }
+    for (size_t i = 0; images && status && i < outputs->count; i++)
+        store_image_clear(&images[i]);
+    if (status)
+        free(images);
+    *out = status ? NULL : images;
+    return status;
+}
+
+static sd_status generate(worker *w, job *j, struct loaded *slot, sd_outputs **outputs, sd_error *err) {
+    sd_params params = j->request.params;
+    /* Always a set, so that no picture depends on the one before it. */
+    params.loras = j->request.loras;
+    params.progress = on_progress;
+    params.progress_user = w;
+    params.cancel = &j->cancel;
+    sd_status status = sd_generate(slot->model, &params, outputs, err);
+    if (status == SD_E_DEVICE_MEMORY && evict(w, 0, slot))
+        status = sd_generate(slot->model, &params, outputs, err);
+    return status;
+}
+
+static void count_job(worker *w, const job *j, sd_status status, const sd_outputs *outputs) {
+    pthread_mutex_lock(&w->lock);
+    w->state.done += !status;
+    w->state.cancelled += status == SD_E_CANCELLED;
+    w->state.failures += status && status != SD_E_CANCELLED;
+    w->state.lost_devices += status == SD_E_DEVICE_LOST;
+    if (!status) {
+        w->state.pictures += outputs->count;
+        w->state.steps += (uint64_t)j->steps * outputs->count;
+        w->state.step_seconds += outputs->step_seconds;
+        w->state.busy_seconds += outputs->seconds;
+    }
+    pthread_mutex_unlock(&w->lock);
+}
+
+static sd_status render(worker *w, job *j, struct store_image **images, uint32_t *count, sd_error *err) {
+    struct loaded *slot = NULL;
+    sd_outputs *outputs = NULL;
+    sd_status status = open_device(w, err);
+    if (!status)
+        status = job_request_load(&j->request, w->config, err);
+    if (!status)
+        status = use_model(w, j->request.model, j->request.vae, &slot, err);
+    if (!status && j->cancel.requested)
+        status = sd_fail(err, SD_E_CANCELLED, "cancelled");
+    if (!status)
+        status = generate(w, j, slot, &outputs, err);
+    if (!status)
+        status = encode_all(outputs, &j->request.encoding, images, err);
+    *count = status ? 0 : (uint32_t)outputs->count;
+    count_job(w, j, status, outputs);
+    if (outputs)
+        sd_outputs_free(&outputs);
+    return status;
+}
+
+static void run(worker *w, job *j) {
+    struct store_image *images = NULL;
+    uint32_t count;
+    sd_error err = {0};
+    w->job = j;
+    sd_status status = render(w, j, &images, &count, &err);
+    if (status == SD_E_DEVICE_LOST)
+        close_device(w);
+    jobs_finish(w->jobs, &j, status, status ? err.message : NULL, images, count);
+    w->job = NULL;
+}
+
+/* So that the first request does not wait for it. Its errors are those of the jobs that need it. */
+static void warm_up(worker *w) {
+    struct loaded *slot;
+    sd_error err;
+    if (open_device(w, &err) || use_model(w, NULL, NULL, &slot, &err))
+        write_log(NULL, SD_LOG_ERROR, err.message);
+}
+
+static void *work(void *user) {
+    worker *w = user;
+    job *j;
+    warm_up(w);
+    while ((j = jobs_take(w->jobs))) {
+        if (atomic_exchange(&w->unload, false))
+            evict(w, 0, NULL);
+        run(w, j);
+    }
+    close_device(w);
+    return NULL;
+}
+
+worker *worker_start(const struct config *config, jobs *all, const catalog *files, sd_error *err) {
+    worker *w = calloc(1, sizeof *w);
+    sigset_t every, old;
+    if (!w) {
+        sd_fail(err, SD_E_MEMORY, "out of memory");
+        return NULL;
+    }
+    w->config = config;
+    w->jobs = all;
+    w->catalog = files;
+    pthread_mutex_init(&w->lock, NULL);
+    sigfillset(&every);
+    pthread_sigmask(SIG_SETMASK, &every, &old);
+    int code = pthread_create(&w->thread, NULL, work, w);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (code) {
+        sd_fail(err, SD_E_MEMORY, "cannot start a thread: %s", strerror(code));
+        free(w);
+        return NULL;
+    }
+    return w;
+}
+
+void worker_stop(worker **handle) {
+    worker *w = *handle;
+    if (!w)
+        return;
+    pthread_join(w->thread, NULL);
+    pthread_mutex_destroy(&w->lock);
+    free(w);
+    *handle = NULL;
+}
+
+void worker_look(worker *w, struct worker_state *out) {
+    pthread_mutex_lock(&w->lock);
+    *out = w->state;
+    pthread_mutex_unlock(&w->lock);
+}
+
+void worker_unload(worker *w) {
+    atomic_store(&w->unload, true);
+}

@@ -1,0 +1,30 @@
+/* The one thread that owns the device: takes jobs, keeps models loaded, renders. */
+#ifndef SERVER_WORKER_H
+#define SERVER_WORKER_H
+
+#include "server/jobs.h"
+
+typedef struct worker worker;
+
+/* What the thread is about, for readiness and metrics. */
+struct worker_state {
+    bool ready;  /* the device is open, and the default model loaded once */
+    bool failed; /* the device could not be opened; it is tried again with the next job */
+    sd_device device;
+    char error[256];
+    char model[128]; /* the one that was used last, "" before */
+    uint32_t models; /* that are loaded */
+    uint64_t weight_bytes, lost_devices;
+    uint64_t done, failures, cancelled, pictures, steps;
+    double step_seconds, busy_seconds;
+};
+
+/* Opens the device and the default model in the thread, while the server already answers. */
+worker *worker_start(const struct config *config, jobs *all, const catalog *files, sd_error *err);
+/* Waits until the job that runs has ended; jobs_stop must have been called. NULL-safe. */
+void worker_stop(worker **worker);
+void worker_look(worker *w, struct worker_state *out);
+/* The next job opens its model anew (A1111's unload-checkpoint); takes effect between jobs. */
+void worker_unload(worker *w);
+
+#endif

@@ -1,0 +1,175 @@
+"""The native face of sdvk-server: jobs from their acceptance to their end."""
+import json
+import signal
+import time
+import unittest
+
+import service
+from generate import pixels, texts
+from service import SMALL
+
+
+class Jobs(service.Case):
+    def submit(self, server, expected=202, headers=None, **fields):
+        reply = server.post("/v1/jobs", {"prompt": "a red mug", **SMALL, **fields}, headers=headers)
+        self.assertEqual(reply.status, expected, reply.body)
+        return reply.json()
+
+    def running(self, server, job):
+        while server.get(f"/v1/jobs/{job['id']}").json()["state"] != "running":
+            time.sleep(0.01)
+
+    def test_a_job_gives_the_picture_of_the_command_line(self):
+        server = self.serve().ready()
+        job = self.submit(server, loras=[{"name": "acme", "unet": 0.5, "text": 0.25}], count=2)
+        ended = server.ended(job["id"])
+        self.assertEqual((ended["state"], ended["seed"], len(ended["images"])), ("done", 5, 2))
+        self.assertTrue(ended["created"] <= ended["started"] <= ended["finished"])
+        self.sdvk("generate", "a red mug", "-m", service.program.MODEL, "--models", service.program.ROOT / "samples",
+                  "--width", "64", "--height", "64", "--steps", "2", "--seed", "5", "--count", "2", "--lora",
+                  "acme:0.5:0.25", "-o", "{index}.png")
+        wanted = [(self.folder / name).read_bytes() for name in sorted(p.name for p in self.folder.glob("*.png"))]
+        for image, want in zip(ended["images"], wanted):
+            reply = server.get(image["url"])
+            self.assertEqual((reply.status, reply.headers["Content-Type"]), (200, "image/png"))
+            self.assertEqual(pixels(reply.body), pixels(want))
+            self.assertEqual(texts(reply.body)["parameters"], texts(want)["parameters"])
+        self.assertEqual(server.get(f"/v1/jobs/{job['id']}/images/2").status, 404)
+
+    def test_events_tell_all_of_it(self):
+        server = self.serve().ready()
+        job = self.submit(server, steps=6, preview_every=2)
+        connection = server.connect()
+        connection.request("GET", f"/v1/jobs/{job['id']}/events")
+        reply = connection.getresponse()
+        self.assertEqual(reply.headers["Content-Type"], "text/event-stream")
+        seen = list(service.events(reply))
+        connection.close()
+        names = [name for name, _ in seen]
+        self.assertEqual(names[-1], "done")
+        self.assertEqual(names.count("preview"), 2)
+        fractions = [data["progress"]["fraction"] for name, data in seen if name == "progress"]
+        self.assertEqual(fractions, sorted(fractions))
+        steps = {data["progress"]["step"] for name, data in seen if name == "progress"}
+        self.assertLessEqual({1, 2, 3, 4, 5, 6}, steps)
+        # After the end there is one event left to tell.
+        connection.request("GET", f"/v1/jobs/{job['id']}/events")
+        self.assertEqual([name for name, _ in service.events(connection.getresponse())], ["done"])
+        connection.close()
+
+    def test_cancel_waiting_and_running(self):
+        server = self.serve().ready()
+        running = self.submit(server, steps=150)
+        self.running(server, running)
+        waiting = self.submit(server)
+        last = self.submit(server)
+        self.assertEqual(server.get(f"/v1/jobs/{last['id']}").json()["position"], 1)
+        self.assertEqual(server.call("DELETE", f"/v1/jobs/{waiting['id']}").status, 202)
+        self.assertEqual(server.ended(waiting["id"])["state"], "cancelled")
+        self.assertEqual(server.get(f"/v1/jobs/{last['id']}").json()["position"], 0)
+        while server.get(f"/v1/jobs/{running['id']}").json().get("progress", {}).get("step", 0) < 1:
+            time.sleep(0.01)
+        server.call("DELETE", f"/v1/jobs/{running['id']}")
+        self.assertEqual(server.ended(running["id"])["state"], "cancelled")
+        self.assertEqual(server.ended(last["id"])["state"], "done")
+        # A job that has ended is forgotten.
+        self.assertEqual(server.call("DELETE", f"/v1/jobs/{last['id']}").status, 200)
+        self.assertEqual(server.get(f"/v1/jobs/{last['id']}").status, 404)
+
+    def test_one_key_makes_one_job(self):
+        server = self.serve("--state", "state").ready()
+        first = self.submit(server, headers={"Idempotency-Key": "x"})
+        again = self.submit(server, 200, headers={"Idempotency-Key": "x"}, prompt="another")
+        other = self.submit(server, headers={"Idempotency-Key": "y"})
+        self.assertEqual(first["id"], again["id"])
+        self.assertNotEqual(first["id"], other["id"])
+
+    def test_refusals(self):
+        server = self.serve("--max-steps", 50, "--max-side", 512, "--max-count", 4)
+        rows = [({"stpes": 3}, "stpes", "unknown field 'stpes'"),
+                ({"steps": "3"}, "steps", "steps: expected a whole number, found '3'"),
+                ({"steps": 2.5}, "steps", "steps: expected a whole number, found '2.5'"),
+                ({"steps": 51}, "steps", "steps: this server allows at most 50, found 51"),
+                ({"width": 520}, "width", "width: this server allows at most 512, found 520"),
+                ({"width": 100}, "width", "width: expected a multiple of 8, found 100; try 104"),
+                ({"count": 5}, "count", "count: this server allows at most 4, found 5"),
+                ({"prompt": None}, "prompt", "prompt: expected a string, found none"),
+                ({"prompt": 3}, "prompt", "prompt: expected a string, found 3"),
+                ({"sampler": "eular"}, "sampler", "unknown sampler 'eular'; did you mean 'euler'?"),
+                ({"format": "gif"}, "format", "format: expected \"png\" or \"jpeg\", found 'gif'"),
+                ({"quality": 101}, "quality", "quality: expected a whole number from 1 to 100, found 101"),
+                ({"model": "../mockup"}, "model",
+                 "model: expected the name of a file in the model folder, found '../mockup'"),
+                ({"model": "/etc/passwd"}, "model",
+                 "model: expected the name of a file in the model folder, found '/etc/passwd'"),
+                ({"loras": {}}, "loras", "loras: expected an array, found an object"),
+                ({"loras": [3]}, "loras",
+                 'loras: expected objects such as {"name": "acme", "unet": 0.8}, found 3'),
+                ({"loras": [{"name": "acme", "strength": 1}]}, "loras",
+                 "loras: unknown field 'strength'; there are name, unet, text, blocks"),
+                ({"loras": [{"name": "acme", "unet": 101}]}, "loras",
+                 "loras: unet: expected a number from -100 to 100, found 101")]
+        for fields, field, message in rows:
+            with self.subTest(fields):
+                reply = server.post("/v1/jobs", {"prompt": "a mug", **fields})
+                self.assertEqual((reply.status, reply.json()), (422, {"error": message, "field": field}))
+        for body in (b"", b"{", b"[]", b"{} x", b'{"prompt": "\x00"}', b"[" * 2000):
+            reply = server.post("/v1/jobs", body)
+            self.assertEqual((reply.status, reply.json()), (422, {"error": "expected a JSON object"}))
+        self.assertEqual(server.get("/v1/jobs").json(), {"jobs": []})
+
+    def test_limits_of_queue_and_body(self):
+        server = self.serve("--max-queue", 2, "--max-body", 1).ready()
+        running = self.submit(server, steps=150)
+        self.running(server, running)
+        self.submit(server)
+        self.submit(server)
+        reply = server.post("/v1/jobs", {"prompt": "a mug"})
+        self.assertEqual((reply.status, reply.headers["Retry-After"]), (429, "10"))
+        reply = server.post("/v1/jobs", b'{"prompt": "' + b"x" * (1 << 20) + b'"}')
+        self.assertEqual(reply.status, 413)
+        self.assertEqual(reply.json()["error"], "the body is larger than the limit of 1 MiB")
+
+    def test_bad_pictures_fail_their_job_and_no_other(self):
+        server = self.serve().ready()
+        bad = server.ended(self.submit(server, init_image="aGVsbG8=")["id"])
+        self.assertEqual((bad["state"], bad["error"]["code"]), ("failed", "format"))
+        self.assertIn("init_image", bad["error"]["message"])
+        bad = server.ended(self.submit(server, init_image="?")["id"])
+        self.assertEqual(bad["error"]["message"],
+                         "init_image: expected a picture as base64, found other characters")
+        self.assertEqual(server.ended(self.submit(server)["id"])["state"], "done")
+
+    def test_a_killed_server_goes_on(self):
+        server = self.serve("--state", "state").ready()
+        jobs = [self.submit(server, steps=20, seed=seed)["id"] for seed in range(3)]
+        while not server.get(f"/v1/jobs/{jobs[0]}").json().get("progress", {}).get("step"):
+            time.sleep(0.01)
+        server.stop(signal.SIGKILL)
+        server = self.serve("--state", "state").ready()
+        for job in jobs:
+            self.assertEqual(server.ended(job)["state"], "done")
+        self.assertEqual(len(server.get("/v1/jobs").json()["jobs"]), 3)
+
+    def test_the_end_by_signal(self):
+        server = self.serve("--state", "state").ready()
+        first = self.submit(server)["id"]
+        second = self.submit(server)["id"]
+        code, errors = server.stop()
+        self.assertEqual((code, errors), (0, ""))
+        server = self.serve("--state", "state").ready()
+        for job in (first, second):
+            self.assertEqual(server.ended(job)["state"], "done")
+
+    def test_addresses(self):
+        server = self.serve()
+        self.assertEqual(server.get("/healthz").json(), {"status": "ok"})
+        self.assertEqual(server.get("/nowhere").status, 404)
+        reply = server.call("PUT", "/v1/jobs", b"")
+        self.assertEqual((reply.status, reply.headers["Allow"]), (405, "POST, GET"))
+        self.assertEqual(server.get("/v1/jobs/" + "x" * 100).status, 404)
+        self.assertEqual(json.loads(server.get("/v1/jobs/none").body), {"error": "there is no such job"})
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
