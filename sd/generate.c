@@ -108,6 +108,14 @@ static sd_status on_step(void *user, uint32_t step, uint32_t steps, const float 
     return status;
 }
 
+/* With mask_fill "noise" the masked part starts from noise of unit variance, which the picture's own is, as
+ * in A1111. */
+static float start_of(const struct run *run, const float *latent, const float *drawn, size_t i) {
+    const char *fill = run->request.params.mask_fill;
+    bool noise = run->input.mask && fill && fill[0] == 'n' && !strcmp(fill, "noise");
+    return noise && run->input.mask[i / run->denoiser.channels] > 0 ? drawn[i] : latent[i];
+}
+
 /* Pure noise, or the init picture's latent with noise of the first level. */
 static sd_status start(struct run *run, sd_noise *noise, float *x, sd_error *err) {
     const struct sd_request *r = &run->request;
@@ -120,7 +128,7 @@ static sd_status start(struct run *run, sd_noise *noise, float *x, sd_error *err
         sd_noise_randn(noise, drawn);
         float scale = latent ? sigma : sd_schedule_noise_scale(r->schedule, sigma);
         for (size_t i = 0; i < run->values; i++)
-            x[i] = (latent ? latent[i] : 0) + drawn[i] * scale;
+            x[i] = (latent ? start_of(run, latent, drawn, i) : 0) + drawn[i] * scale;
     }
     free(drawn);
     return status;
@@ -178,8 +186,11 @@ static sd_status denoise_all(struct run *run, sd_error *err) {
 }
 
 static sd_status finish_picture(struct run *run, sd_output *o, sd_error *err) {
-    if (run->input.overlay)
-        sd_picture_input_restore(&run->input, &run->request.params, o->picture.pixels);
+    sd_status status = run->input.overlay
+                           ? sd_picture_input_restore(&run->input, &run->request.params, &o->picture, err)
+                           : SD_OK;
+    if (status)
+        return status;
     return sd_output_describe(o, run->model, &run->request, &run->embeddings, err);
 }
 

@@ -37,6 +37,26 @@ bool sd_schedule_at(size_t index, sd_names *out) {
     return index < count;
 }
 
+static const char *resize_name(size_t index) {
+    static const char *const names[] = {"stretch", "crop", "fill"};
+    return index < 3 ? names[index] : NULL;
+}
+
+static const char *paint_name(size_t index) {
+    static const char *const names[] = {"white", "black"};
+    return index < 2 ? names[index] : NULL;
+}
+
+static const char *fill_name(size_t index) {
+    static const char *const names[] = {"original", "fill", "noise", "nothing"};
+    return index < 4 ? names[index] : NULL;
+}
+
+static const char *area_name(size_t index) {
+    static const char *const names[] = {"whole", "masked"};
+    return index < 2 ? names[index] : NULL;
+}
+
 static const char *rng_name(size_t index) {
     static const char *const names[] = {"cpu", "gpu"};
     return index < 2 ? names[index] : NULL;
@@ -45,8 +65,10 @@ static const char *rng_name(size_t index) {
 static const sd_option table[] = {
     {"prompt", SD_OPTION_TEXT, 0, 0, "", "what the picture shows", NULL, FIELD(prompt)},
     {"negative_prompt", SD_OPTION_TEXT, 0, 0, "", "what it should not show", NULL, FIELD(negative_prompt)},
-    {"width", SD_OPTION_COUNT, 64, 8192, "the model's own", "pixels, a multiple of 8", NULL, FIELD(width)},
-    {"height", SD_OPTION_COUNT, 64, 8192, "the model's own", "pixels, a multiple of 8", NULL, FIELD(height)},
+    {"width", SD_OPTION_COUNT, 64, 8192, "the model's or init picture's", "pixels, a multiple of 8", NULL,
+     FIELD(width)},
+    {"height", SD_OPTION_COUNT, 64, 8192, "the model's or init picture's", "pixels, a multiple of 8", NULL,
+     FIELD(height)},
     {"steps", SD_OPTION_COUNT, 1, 1000, "20, 4 for LCM models", "denoising steps", NULL, FIELD(steps)},
     {"cfg_scale", SD_OPTION_NUMBER, 1, 100, "7",
      "how strictly the prompt is followed; 1 switches guidance off", NULL, FIELD(cfg_scale)},
@@ -63,10 +85,21 @@ static const sd_option table[] = {
      "text encoder layers counted from the end; 1 is the last", NULL, FIELD(clip_skip)},
     {"eta", SD_OPTION_NUMBER, 0, 10, "the sampler's own", "noise added by ancestral, SDE and DDIM samplers",
      NULL, FIELD(eta)},
+    {"resize", SD_OPTION_CHOICE, 0, 0, "", "how an init picture of another size is scaled", resize_name,
+     FIELD(resize)},
     {"strength", SD_OPTION_NUMBER, 0.01, 1, "0.75, 1 for pix2pix models",
      "how much of the init picture is replaced", NULL, FIELD(strength)},
     {"mask_blur", SD_OPTION_NUMBER, 0, 64, "0",
      "standard deviation of the mask's blur in pixels, for a soft edge", NULL, FIELD(mask_blur)},
+    {"mask_paint", SD_OPTION_CHOICE, 0, 0, "white", "which colour of the mask is made anew", paint_name,
+     FIELD(mask_paint)},
+    {"mask_fill", SD_OPTION_CHOICE, 0, 0, "original", "what the masked part starts from", fill_name,
+     FIELD(mask_fill)},
+    {"mask_area", SD_OPTION_CHOICE, 0, 0, "whole",
+     "render the whole picture, or only the masked part of it at width x height", area_name,
+     FIELD(mask_area)},
+    {"mask_padding", SD_OPTION_COUNT, 0, 1024, "0", "pixels round the mask that are rendered with it", NULL,
+     FIELD(mask_padding)},
     {"image_cfg_scale", SD_OPTION_NUMBER, 1, 100, "1.5",
      "how closely a pix2pix model keeps to the init picture", NULL, FIELD(image_cfg_scale)},
     {"vae_memory", SD_OPTION_COUNT, 1, 65536, "what the device has left",

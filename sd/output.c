@@ -9,11 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A1111's words. */
+static const char *masked_content(const char *fill) {
+    return !strcmp(fill, "noise") ? "latent noise" : !strcmp(fill, "nothing") ? "latent nothing" : fill;
+}
+
 static char *make_infotext(const sd_model *model, const struct sd_request *r,
                            const struct sd_embeddings *embeddings, const sd_output *o, const char *hash) {
     char short_hash[SD_SHORT_HASH], clip_skip[16], strength[32], schedule[64];
     char vae_hash[SD_SHORT_HASH], image_cfg[32], mask_blur[32];
-    sd_infotext_field extra[12];
+    sd_infotext_field extra[14];
     size_t count = 0;
     sd_str text = {0}, loras = {0}, inversions = {0};
     sd_short_hash(hash, short_hash);
@@ -40,6 +45,10 @@ static char *make_infotext(const sd_model *model, const struct sd_request *r,
     if (r->params.mask) {
         snprintf(mask_blur, sizeof mask_blur, "%g", (double)r->params.mask_blur);
         extra[count++] = (sd_infotext_field){"Mask blur", mask_blur};
+        if (r->params.mask_area && !strcmp(r->params.mask_area, "masked"))
+            extra[count++] = (sd_infotext_field){"Inpaint area", "Only masked"};
+        if (r->params.mask_fill && strcmp(r->params.mask_fill, "original"))
+            extra[count++] = (sd_infotext_field){"Masked content", masked_content(r->params.mask_fill)};
     }
     if (r->rng == SD_RNG_CPU)
         extra[count++] = (sd_infotext_field){"RNG", "CPU"};
@@ -109,7 +118,13 @@ static char *make_record(const sd_model *model, const struct sd_request *r,
              cJSON_AddNumberToObject(json, "strength", (double)p->strength);
     if (ok && p->mask)
         ok = add_picture(json, "mask_sha256", p->mask) &&
-             cJSON_AddNumberToObject(json, "mask_blur", (double)p->mask_blur);
+             cJSON_AddNumberToObject(json, "mask_blur", (double)p->mask_blur) &&
+             cJSON_AddStringToObject(json, "mask_paint", p->mask_paint ? p->mask_paint : "white") &&
+             cJSON_AddStringToObject(json, "mask_fill", p->mask_fill ? p->mask_fill : "original") &&
+             cJSON_AddStringToObject(json, "mask_area", p->mask_area ? p->mask_area : "whole") &&
+             cJSON_AddNumberToObject(json, "mask_padding", p->mask_padding);
+    if (ok && p->init_image && p->resize)
+        ok = cJSON_AddStringToObject(json, "resize", p->resize);
     if (ok && sd_model_input(model) == SD_UNET_INPUT_EDIT)
         ok = cJSON_AddNumberToObject(json, "image_cfg_scale", (double)p->image_cfg_scale);
     ok = ok && sd_used_record(model, embeddings, json);

@@ -3,6 +3,7 @@
 
 #include "sd/io/image.h"
 #include "sd/io/infotext.h"
+#include "sd/io/resize.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -78,6 +79,51 @@ sd_status sd_picture_decode(sd_picture *out, const char *label, const void *data
                             uint64_t max_pixels, sd_error *err) {
     sd_image image = {0};
     sd_status status = sd_image_decode(label, data, size, max_pixels, &image, NULL, err);
+    *out = picture_of(image);
+    return status;
+}
+
+/* Copies `in` to width x height with its middle in the middle; edges go on outside. */
+static sd_status centre(const sd_image *in, uint32_t width, uint32_t height, sd_image *out, sd_error *err) {
+    size_t channels = in->channels;
+    *out = (sd_image){width, height, in->channels, malloc((size_t)width * height * channels)};
+    if (!out->pixels)
+        return sd_fail(err, SD_E_MEMORY, "out of memory");
+    int64_t left = ((int64_t)width - in->width) / 2, top = ((int64_t)height - in->height) / 2;
+    for (uint32_t y = 0; y < height; y++)
+        for (uint32_t x = 0; x < width; x++) {
+            int64_t fx = x - left, fy = y - top;
+            fx = fx < 0 ? 0 : fx >= in->width ? in->width - 1 : fx;
+            fy = fy < 0 ? 0 : fy >= in->height ? in->height - 1 : fy;
+            memcpy(out->pixels + ((size_t)y * width + x) * channels,
+                   in->pixels + ((size_t)fy * in->width + (size_t)fx) * channels, channels);
+        }
+    return SD_OK;
+}
+
+/* The size of the scaled picture: as it must be, or in its own shape round it or within it. */
+static void scaled_size(const sd_picture *in, sd_resize mode, uint32_t *width, uint32_t *height) {
+    double across = (double)*width / in->width, down = (double)*height / in->height;
+    double scale = (mode == SD_RESIZE_CROP) == (across > down) ? across : down;
+    if (mode == SD_RESIZE_STRETCH)
+        return;
+    double w = in->width * scale + 0.5, h = in->height * scale + 0.5;
+    *width = w < 1 ? 1 : (uint32_t)w;
+    *height = h < 1 ? 1 : (uint32_t)h;
+}
+
+sd_status sd_picture_resize(sd_picture *out, const sd_picture *in, uint32_t width, uint32_t height,
+                            sd_resize mode, sd_error *err) {
+    const sd_image from = {in->width, in->height, in->channels, in->pixels};
+    sd_image scaled = {0}, image = {0};
+    uint32_t w = width, h = height;
+    *out = (sd_picture){0};
+    scaled_size(in, mode, &w, &h);
+    sd_status status = w == in->width && h == in->height ? centre(&from, w, h, &scaled, err)
+                                                         : sd_image_resize(&from, w, h, &scaled, err);
+    if (!status)
+        status = centre(&scaled, width, height, &image, err);
+    sd_image_clear(&scaled);
     *out = picture_of(image);
     return status;
 }

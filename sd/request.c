@@ -17,8 +17,12 @@ static sd_status check_range(const char *name, double value, sd_error *err) {
 static void fill_defaults(sd_params *p, const sd_model *model) {
     p->prompt = p->prompt ? p->prompt : "";
     p->negative_prompt = p->negative_prompt ? p->negative_prompt : "";
-    p->width = p->width ? p->width : model->width;
-    p->height = p->height ? p->height : model->height;
+    /* A masked part is rendered in the model's own size. */
+    bool part = p->mask_area && !strcmp(p->mask_area, "masked");
+    const sd_picture *init = part ? NULL : p->init_image;
+    bool sized = p->width || p->height;
+    p->width = p->width ? p->width : init && !sized ? init->width : model->width;
+    p->height = p->height ? p->height : init && !sized ? init->height : model->height;
     p->cfg_scale = p->cfg_scale != 0 ? p->cfg_scale : 7;
     bool lcm = model->files->unet.time_cond;
     p->sampler = p->sampler ? p->sampler : lcm ? "lcm" : "euler";
@@ -31,13 +35,39 @@ static void fill_defaults(sd_params *p, const sd_model *model) {
     p->eta = p->eta > 0 ? p->eta : 0;
 }
 
-static sd_status check_picture(const char *name, const sd_picture *picture, const sd_params *p,
-                               sd_error *err) {
-    if (picture && (picture->width != p->width || picture->height != p->height))
-        return sd_fail(err, SD_E_ARGUMENT, "%s: expected %u x %u pixels, found %u x %u", name, p->width,
-                       p->height, picture->width, picture->height);
+static sd_status check_name(const char *name, const char *value, sd_error *err) {
+    sd_params unused = {0};
+    return value ? sd_params_set(&unused, name, value, err) : SD_OK;
+}
+
+static sd_status check_picture(const char *name, const sd_picture *picture, sd_error *err) {
+    if (picture && (!picture->width || !picture->height))
+        return sd_fail(err, SD_E_ARGUMENT, "%s: expected a picture, found one without pixels", name);
     if (picture && (picture->channels < 3 || picture->channels > 4 || !picture->pixels))
         return sd_fail(err, SD_E_ARGUMENT, "%s: expected 3 or 4 channels, found %u", name, picture->channels);
+    return SD_OK;
+}
+
+static sd_status check_pictures(const sd_params *p, sd_error *err) {
+    const sd_picture *init = p->init_image, *mask = p->mask;
+    sd_status status;
+    if ((status = check_name("resize", p->resize, err)) ||
+        (status = check_name("mask_paint", p->mask_paint, err)) ||
+        (status = check_name("mask_fill", p->mask_fill, err)) ||
+        (status = check_name("mask_area", p->mask_area, err)) ||
+        (status = check_range("mask_padding", p->mask_padding, err)) ||
+        (status = check_picture("init_image", init, err)) || (status = check_picture("mask", mask, err)))
+        return status;
+    bool part = mask && p->mask_area && !strcmp(p->mask_area, "masked");
+    if (init && !part && !p->resize && (init->width != p->width || init->height != p->height))
+        return sd_fail(err, SD_E_ARGUMENT,
+                       "init_image: expected %u x %u pixels, found %u x %u (resize scales it)", p->width,
+                       p->height, init->width, init->height);
+    if (mask && !init)
+        return sd_fail(err, SD_E_ARGUMENT, "mask: expected an init_image beside it, found none");
+    if (mask && (mask->width != init->width || mask->height != init->height))
+        return sd_fail(err, SD_E_ARGUMENT, "mask: expected %u x %u pixels as init_image, found %u x %u",
+                       init->width, init->height, mask->width, mask->height);
     return SD_OK;
 }
 
@@ -59,12 +89,7 @@ static sd_status check_all(const sd_params *p, sd_error *err) {
                        p->height);
     if (strcmp(p->rng, "cpu") && strcmp(p->rng, "gpu"))
         return sd_fail(err, SD_E_ARGUMENT, "unknown rng '%s'; there are cpu, gpu", p->rng);
-    if ((status = check_picture("init_image", p->init_image, p, err)) ||
-        (status = check_picture("mask", p->mask, p, err)))
-        return status;
-    if (p->mask && !p->init_image)
-        return sd_fail(err, SD_E_ARGUMENT, "mask: expected an init_image beside it, found none");
-    return SD_OK;
+    return check_pictures(p, err);
 }
 
 /* The caller's schedule, else what the sampler's label implies, else the model's own, else the sampler's. */

@@ -206,6 +206,15 @@ sd_status sd_picture_decode(sd_picture *out, const char *label, const void *data
                             uint64_t max_pixels, sd_error *err);
 void sd_picture_free(sd_picture *picture);
 
+typedef enum sd_resize {
+    SD_RESIZE_STRETCH,
+    SD_RESIZE_CROP, /* covers the size; what does not fit is cut off on both sides */
+    SD_RESIZE_FILL  /* fits into the size; what is missing on both sides continues the edges */
+} sd_resize;
+/* A copy of another size (Lanczos), to be freed with sd_picture_free. Any thread. */
+sd_status sd_picture_resize(sd_picture *out, const sd_picture *in, uint32_t width, uint32_t height,
+                            sd_resize mode, sd_error *err);
+
 typedef struct sd_encoding {
     bool jpeg;        /* else PNG */
     uint32_t quality; /* of JPEG, 1 to 100; 0: 90 */
@@ -261,13 +270,25 @@ typedef struct sd_params {
     size_t embedding_count;
     bool lenient; /* keys of a LoRA that fit nothing, LoRAs of the prompt that are not found and embeddings
                      that do not fit the model are ignored instead of refused */
-    const sd_picture *init_image; /* img2img; scaled to width x height must already have been done */
+    /* img2img. width and height default to its size; where they differ from it, `resize` says what is done:
+     * "stretch", "crop" (what does not fit is cut off) or "fill" (what is missing continues the edges); NULL:
+     * it is refused. */
+    const sd_picture *init_image;
+    const char *resize;
     float strength; /* how much of init_image is replaced, above 0 up to 1; a pix2pix model's default is 1:
                        it reads the picture by itself and starts from noise alone */
     /* Inpainting, with any model: init_image is made anew where this is white (luminance, of which what is
      * transparent has none), and kept where it is black. */
-    const sd_picture *mask;
+    const sd_picture *mask; /* as large as init_image */
     float mask_blur;        /* standard deviation in pixels of a blur of the mask, 0: none */
+    const char *mask_paint; /* which colour of the mask is made anew: "white" (the default) or "black" */
+    /* What that starts from: "original" (the default), "fill" (the colours around it), "noise" or "nothing".
+     */
+    const char *mask_fill;
+    /* "whole" (the default), or "masked": only the part of the picture round the mask is rendered, at width x
+     * height, with `mask_padding` pixels of what surrounds it, and put back into it. */
+    const char *mask_area;
+    uint32_t mask_padding;
     float image_cfg_scale;  /* how closely a pix2pix model keeps to init_image */
     uint32_t vae_memory;    /* MiB that the VAE may work in; default: what the device has left. With less it
                                takes longer and gives the same bytes */

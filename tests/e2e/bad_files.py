@@ -194,7 +194,7 @@ def picture_rows(t):
             ("/dev/null", "/dev/null: expected a regular file, found a device, pipe or socket")]:
         t.generate(["-i", name, "--width", "72", "--height", "104"], message)
     t.generate(["-i", "{tmp}/small.png", "--width", "72", "--height", "104"],
-               "init_image: expected 72 x 104 pixels, found 64 x 64")
+               "init_image: expected 72 x 104 pixels, found 64 x 64 (resize scales it)")
 
 
 def file_rows(t):
@@ -361,9 +361,9 @@ def folder_rows(t):
     t.copy("config_list", {"unet/config.json": to(b"[]")},
            "/unet/config.json: expected a JSON object, found none")
     t.configs("unet/config.json", [
-        ("in_channels", 9,
-         ": expected a UNet with 4 input channels, found 9, as for inpainting, depth or pix2pix, which this "
-         "version cannot do"),
+        ("in_channels", 5,
+         ": expected a UNet with 4 input channels, 8 for pix2pix or 9 for inpainting, found 5, as for depth maps, which "
+         "this version cannot do"),
         ("in_channels", "four", '/unet/config.json: in_channels: expected a whole number, found "four"'),
         ("in_channels", 1e+99, "/unet/config.json: in_channels: expected a whole number, found 1e+99"),
         ("in_channels", 3, ": the UNet reads 3 channels and gives 4, but the VAE's latents have 4"),

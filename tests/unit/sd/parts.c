@@ -234,9 +234,19 @@ static void models_say_what_they_need(void **state) {
     params.init_image = NULL;
     assert_int_equal(sd_generate(model, &params, &outputs, &err), SD_E_ARGUMENT);
     assert_string_equal(err.message, "mask: expected an init_image beside it, found none");
-    init.width--;
+    sd_picture smaller = init;
+    smaller.width--;
+    params.init_image = &init;
+    params.mask = &smaller;
     assert_int_equal(sd_generate(model, &params, &outputs, &err), SD_E_ARGUMENT);
-    assert_string_equal(err.message, "mask: expected 104 x 72 pixels, found 103 x 72");
+    assert_string_equal(err.message, "mask: expected 104 x 72 pixels as init_image, found 103 x 72");
+    params.init_image = &smaller;
+    assert_int_equal(sd_generate(model, &params, &outputs, &err), SD_E_ARGUMENT);
+    assert_string_equal(err.message,
+                        "init_image: expected 104 x 72 pixels, found 103 x 72 (resize scales it)");
+    params.mask_fill = "noize";
+    assert_int_equal(sd_generate(model, &params, &outputs, &err), SD_E_ARGUMENT);
+    assert_string_equal(err.message, "unknown mask_fill 'noize'; did you mean 'noise'?");
     sd_picture_free(&init);
     sd_model_close(&model);
 }
