@@ -85,5 +85,6 @@ int cli_devices(int argc, char **argv);
 int cli_info(int argc, char **argv);
 int cli_models(int argc, char **argv);
 int cli_bench(int argc, char **argv);
+int cli_audit(int argc, char **argv);
 
 #endif

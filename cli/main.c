@@ -11,6 +11,7 @@ static const struct {
     {"info", "say what a model, LoRA, embedding or picture file is", cli_info},
     {"models", "list what lies in a folder of models", cli_models},
     {"bench", "measure networks and devices", cli_bench},
+    {"audit", "check the audit log of a server", cli_audit},
 };
 
 static int usage(FILE *out) {
@@ -22,7 +23,7 @@ static int usage(FILE *out) {
 }
 
 int main(int argc, char **argv) {
-    const char *names[8] = {NULL};
+    const char *names[sizeof commands / sizeof *commands + 1] = {NULL};
     if (argc < 2)
         return usage(stderr);
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))

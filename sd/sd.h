@@ -464,6 +464,22 @@ sd_status sd_params_set(sd_params *params, const char *name, const char *value, 
 /* The entry of the NULL-terminated `names` that was most likely meant by `word`, or NULL. */
 const char *sd_suggest(const char *word, const char *const *names);
 
+/* ---- audit logs ---- */
+
+/* A file of lines {"n":1,"prev":HASH,"hash":HASH,"entry":{...}}: `hash` is the SHA-256 of "N PREV ENTRY", so
+ * that nobody can change, remove or insert a line without changing all behind it. That lines are missing at
+ * the end shows only against a hash that was noted elsewhere. One thread at a time. */
+typedef struct sd_audit sd_audit;
+/* Creates the file, or follows the chain of what is there and goes on behind it; SD_E_FORMAT names the first
+ * line that is broken. */
+sd_status sd_audit_open(sd_audit **out, const char *path, sd_error *err);
+void sd_audit_close(sd_audit **audit);
+/* Appends a JSON object without line ends; it is on the disk afterwards, or nothing was written. */
+sd_status sd_audit_append(sd_audit *audit, const char *entry, sd_error *err);
+/* Follows the whole chain: the number of entries, and the last one's hash (64 digits; all 0 for an empty
+ * file). */
+sd_status sd_audit_verify(const char *path, uint64_t *entries, char last[65], sd_error *err);
+
 /* ---- files ---- */
 
 /* What `sdvk info` prints: a JSON object for a model, LoRA, embedding or picture. Free with free(). */

@@ -1,4 +1,5 @@
 #include "server/config.h"
+#include "server/keys.h"
 
 #include "sd/sd.h"
 
@@ -53,6 +54,7 @@ static const struct option {
      0, 15, 0},
     {"quiet", NULL, "print nothing but errors", kind_flag, FIELD(quiet), 0, 0, 0},
     {"verbose", NULL, "log what happens", kind_flag, FIELD(verbose), 0, 0, 0},
+    {"new-key", "NAME", "make a key for --api-keys and print it", kind_text, 0, 0, 0, 0},
     {"version", NULL, "print the version", kind_flag, 0, 0, 0, 0},
     {"help", NULL, "print this help", kind_flag, 0, 0, 0, 0},
 };
@@ -163,6 +165,8 @@ int config_read(struct config *c, int argc, char **argv, bool *done) {
         value = o->value && !value ? argv[++i] : value;
         if (o->value && !*value)
             return complain("--%s: expected %s, found ''", o->name, o->value);
+        if (!strcmp(o->name, "new-key"))
+            return keys_print_new(value);
         int code = set(c, o, value);
         if (code)
             return code;

@@ -341,8 +341,8 @@ static void run_handler(struct task *task) {
 
 static enum MHD_Result begin(http *server, exchange *x) {
     const char *length = exchange_header(x, "Content-Length");
-    server->events.begin(server->events.user, x);
-    if (x->phase == receiving && length && strtoull(length, NULL, 10) > server->max_body)
+    bool admitted = server->events.admit(server->events.user, x);
+    if (admitted && length && strtoull(length, NULL, 10) > server->max_body)
         too_large(x);
     return x->phase == refused ? queue_answer(x) : MHD_YES;
 }

@@ -20,9 +20,9 @@ typedef struct exchange exchange;
 
 struct http_events {
     void *user;
-    /* Called in the thread of the sockets, before the body is read; must not wait. 0 to go on, else it has
-     * answered and the status is returned. */
-    int (*begin)(void *user, exchange *x);
+    /* Called in the thread of the sockets, before the body is read; must not wait. False when it has
+     * answered. */
+    bool (*admit)(void *user, exchange *x);
     /* Called in the thread of the sockets for what answers at once; true when it answered. */
     bool (*at_once)(void *user, exchange *x);
     /* Called in a thread of the pool. */

@@ -21,6 +21,7 @@ struct jobs {
     bool stopping;
     double durations[remembered];
     uint32_t finished;
+    struct job_observer observer;
 };
 
 static double steady(void) {
@@ -111,6 +112,8 @@ static void end(jobs *all, job *j, enum job_state state) {
         j->row.status = err.status;
         j->row.error = strdup(err.message);
     }
+    if (all->observer.ended)
+        all->observer.ended(all->observer.user, j);
     tell(j, JOB_ENDED);
 }
 
@@ -249,6 +252,7 @@ static sd_status make_job(jobs *all, const struct job_spec *spec, job *j, char *
                                 .request = cJSON_PrintUnformatted(j->request.json),
                                 .idempotency = spec->idempotency ? strdup(spec->idempotency) : NULL,
                                 .webhook = spec->webhook ? strdup(spec->webhook) : NULL,
+                                .verdict = spec->verdict && *spec->verdict ? strdup(spec->verdict) : NULL,
                                 .created = now(),
                                 .seed = j->request.params.seed};
     j->images = j->request.params.count ? j->request.params.count : 1;
@@ -274,8 +278,14 @@ static enum submitted accept(jobs *all, job *j, sd_error *err) {
         return SUBMIT_STOPPING;
     if (all->waiting >= all->config->max_queue)
         return SUBMIT_FULL;
-    if (store_add(all->store, &j->row, err))
+    if (all->observer.accepted && all->observer.accepted(all->observer.user, j, j->row.request, err))
         return SUBMIT_STORE;
+    if (store_add(all->store, &j->row, j->images, err)) {
+        j->row.state = JOB_FAILED;
+        if (all->observer.ended)
+            all->observer.ended(all->observer.user, j);
+        return SUBMIT_STORE;
+    }
     free(j->row.request);
     j->row.request = NULL;
     j->holders = 2; /* the queue's and the caller's */
@@ -333,6 +343,10 @@ job *jobs_find(jobs *all, const char *id) {
         j->holders++;
     pthread_mutex_unlock(&all->lock);
     return j;
+}
+
+void jobs_observe(jobs *all, const struct job_observer *observer) {
+    all->observer = *observer;
 }
 
 bool jobs_listen(jobs *all, job *j, struct job_listener *listener) {

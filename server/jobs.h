@@ -50,6 +50,7 @@ struct job_spec {
     const char *face, *owner;
     bool durable;
     const char *idempotency, *webhook; /* or NULL */
+    const char *verdict;               /* version of the policy that allowed it, or NULL */
 };
 
 enum submitted {
@@ -75,6 +76,15 @@ enum submitted jobs_submit(jobs *all, const struct job_spec *spec, job **out, ch
  * Held by the caller. */
 job *jobs_find(jobs *all, const char *id);
 void job_release(jobs *all, job **j);
+
+/* Who hears of every job, under the lock: a job that is about to be accepted, with its request as text, which
+ * an error refuses, and one that has ended. Set before the first job. */
+struct job_observer {
+    void *user;
+    sd_status (*accepted)(void *user, const job *j, const char *request, sd_error *err);
+    void (*ended)(void *user, const job *j);
+};
+void jobs_observe(jobs *all, const struct job_observer *observer);
 
 /* From now on `listener` hears of j; true when it has not ended. False: it will hear nothing. */
 bool jobs_listen(jobs *all, job *j, struct job_listener *listener);

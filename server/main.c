@@ -1,5 +1,7 @@
 /* sdvk-server: the pipeline over HTTP. */
-#include "server/server.h"
+#include "server/guard.h"
+#include "server/keys.h"
+#include "server/record.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -10,32 +12,25 @@
 
 enum { pool_threads = 4, grace_seconds = 30 };
 
-static int on_begin(void *user, exchange *x) {
-    (void)user;
-    (void)x;
-    return 0;
+static bool admit(void *user, exchange *x) {
+    return guard_admit(user, x);
 }
 
 static bool at_once(void *user, exchange *x) {
-    struct route_parts parts = {0};
-    const struct route *route = route_find(x, &parts);
-    if (route && !(route->flags & ROUTE_AT_ONCE))
+    const struct route *route = guard_session(x)->route;
+    if (!(route->flags & ROUTE_AT_ONCE))
         return false;
-    if (route)
-        route->handle(user, x, &parts);
+    route->handle(user, x, &(struct route_parts){0});
     return true;
 }
 
 static void handle(void *user, exchange *x) {
     struct route_parts parts = {0};
-    const struct route *route = route_find(x, &parts);
-    if (route)
-        route->handle(user, x, &parts);
+    route_find(x, &parts)->handle(user, x, &parts);
 }
 
 static void finished(void *user, exchange *x) {
-    (void)user;
-    (void)x;
+    record_access(user, x);
 }
 
 static int fail(const char *message) {
@@ -90,7 +85,7 @@ static void finish_jobs(struct server *s) {
 }
 
 static int serve(struct server *s) {
-    const struct http_events events = {s, on_begin, at_once, handle, finished};
+    const struct http_events events = {s, admit, at_once, handle, finished};
     char message[512];
     sd_error err;
     if (!(s->worker = worker_start(&s->config, s->jobs, s->catalog, &err)))
@@ -113,6 +108,24 @@ static int serve(struct server *s) {
     return EXIT_SUCCESS;
 }
 
+static sd_status open_all(struct server *s, sd_error *err) {
+    const struct config *c = &s->config;
+    sd_status status = guard_check(c, err);
+    if (!status && c->keys)
+        status = keys_open(&s->keys, c->keys, err);
+    if (!status && c->policy)
+        status = policy_open(&s->policy, c->policy, err);
+    if (!status)
+        status = recorder_open(&s->recorder, c, err);
+    if (!status)
+        status = catalog_open(&s->catalog, c, err);
+    if (!status)
+        status = jobs_open(&s->jobs, c, s->catalog, err);
+    if (!status)
+        jobs_observe(s->jobs, &(struct job_observer){s->recorder, record_accepted, record_ended});
+    return status;
+}
+
 int main(int argc, char **argv) {
     static struct server s;
     sigset_t set;
@@ -128,7 +141,7 @@ int main(int argc, char **argv) {
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
-    if (catalog_open(&s.catalog, &s.config, &err) || jobs_open(&s.jobs, &s.config, s.catalog, &err))
+    if (open_all(&s, &err))
         code = fail(err.message);
     else if (!(s.pool = pool_start(pool_threads)))
         code = fail("cannot start threads");
@@ -139,5 +152,8 @@ int main(int argc, char **argv) {
     http_stop(&s.http);
     jobs_close(&s.jobs);
     catalog_close(&s.catalog);
+    recorder_close(&s.recorder);
+    policy_close(&s.policy);
+    keys_close(&s.keys);
     return code;
 }

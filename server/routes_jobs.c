@@ -1,6 +1,7 @@
 /* The native face: jobs. */
+#include "server/guard.h"
 #include "server/job_json.h"
-#include "server/server.h"
+#include "server/submit.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,36 +13,38 @@ static void post_job(struct server *server, exchange *x, const struct route_part
     size_t size;
     const uint8_t *body = exchange_body(x, &size);
     cJSON *json = json_parse(body, size);
-    char id[JOB_ID], field[64], address[80];
+    char before[JOB_ID], address[80];
     const char *key = exchange_header(x, "Idempotency-Key");
-    job *j;
     sd_error err = {0};
     (void)parts;
-    if (!cJSON_IsObject(json)) {
+    if (!cJSON_IsObject(json) || (key && (!*key || strlen(key) > 255))) {
+        reply_error(x, 422, NULL, "%s",
+                    cJSON_IsObject(json) ? "Idempotency-Key: expected 1 to 255 characters"
+                                         : "expected a JSON object");
         cJSON_Delete(json);
-        reply_error(x, 422, NULL, "expected a JSON object");
         return;
     }
-    if (key && (!*key || strlen(key) > 255)) {
-        cJSON_Delete(json);
-        reply_error(x, 422, NULL, "Idempotency-Key: expected 1 to 255 characters");
+    const struct submission s = {.json = json, .face = "native", .durable = true, .idempotency = key};
+    job *j = submit(server, x, &s, before);
+    if (!j && !*before)
         return;
-    }
-    const struct job_spec spec = {
-        .json = json, .face = "native", .owner = "", .durable = true, .idempotency = key};
-    enum submitted result = jobs_submit(server->jobs, &spec, &j, id, field, &err);
-    if (result != SUBMITTED && result != SUBMITTED_BEFORE) {
-        reply_refusal(x, result, field, &err);
-        return;
-    }
-    job_release(server->jobs, &j);
+    const char *id = j ? j->row.id : before;
     cJSON *answer = job_json(server, id, &err);
     snprintf(address, sizeof address, "/v1/jobs/%s", id);
     exchange_add_header(x, "Location", address);
     if (answer)
-        reply_json(x, result == SUBMITTED ? 202 : 200, answer);
+        reply_json(x, j ? 202 : 200, answer);
     else
         reply_error(x, 503, NULL, "%s", err.message);
+    job_release(server->jobs, &j);
+}
+
+/* Answers and gives false when there is no such job of the caller's. */
+static bool is_own(struct server *server, exchange *x, const struct route_parts *parts) {
+    if (store_owns(jobs_store(server->jobs), parts->text[0], guard_owner(x)))
+        return true;
+    reply_error(x, 404, NULL, "there is no such job");
+    return false;
 }
 
 /* ---- GET /v1/jobs, /v1/jobs/{id} ---- */
@@ -61,7 +64,7 @@ static void list_jobs(struct server *server, exchange *x, const struct route_par
     cJSON *json = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(json, "jobs");
     sd_error err;
     (void)parts;
-    if (store_list(jobs_store(server->jobs), NULL, count_of(x, "skip", 0, UINT32_MAX),
+    if (store_list(jobs_store(server->jobs), guard_owner(x), count_of(x, "skip", 0, UINT32_MAX),
                    count_of(x, "limit", 50, 500), append, list, &err)) {
         cJSON_Delete(json);
         reply_error(x, 503, NULL, "%s", err.message);
@@ -72,6 +75,8 @@ static void list_jobs(struct server *server, exchange *x, const struct route_par
 
 static void get_job(struct server *server, exchange *x, const struct route_parts *parts) {
     sd_error err;
+    if (!is_own(server, x, parts))
+        return;
     cJSON *json = job_json(server, parts->text[0], &err);
     if (json)
         reply_json(x, 200, json);
@@ -83,6 +88,8 @@ static void get_job(struct server *server, exchange *x, const struct route_parts
 static void delete_job(struct server *server, exchange *x, const struct route_parts *parts) {
     const char *id = parts->text[0];
     sd_error err;
+    if (!is_own(server, x, parts))
+        return;
     bool cancelled = jobs_cancel(server->jobs, id);
     cJSON *json = job_json(server, id, &err);
     if (!json) {
@@ -98,6 +105,8 @@ static void get_image(struct server *server, exchange *x, const struct route_par
     struct store_image image;
     char *end;
     sd_error err;
+    if (!is_own(server, x, parts))
+        return;
     unsigned long n = strtoul(parts->text[1], &end, 10);
     sd_status status = *end || n > UINT32_MAX ? sd_fail(&err, SD_E_NOT_FOUND, "there is no such picture")
                                               : store_get_image(jobs_store(server->jobs), parts->text[0],
@@ -160,6 +169,8 @@ static void send_now(void *user, const job *j) {
 }
 
 static void get_events(struct server *server, exchange *x, const struct route_parts *parts) {
+    if (!is_own(server, x, parts))
+        return;
     struct follower *f = calloc(1, sizeof *f);
     job *j = f ? jobs_find(server->jobs, parts->text[0]) : NULL;
     struct store_row row;

@@ -6,6 +6,10 @@
 #include "server/jobs.h"
 #include "server/worker.h"
 
+struct keys;
+struct policy;
+struct recorder;
+
 struct server {
     struct config config;
     catalog *catalog;
@@ -13,6 +17,9 @@ struct server {
     worker *worker;
     pool *pool;
     http *http;
+    struct keys *keys;     /* or NULL */
+    struct policy *policy; /* or NULL */
+    struct recorder *recorder;
 };
 
 /* The parts of a path that a route's pattern leaves open. */
@@ -36,7 +43,7 @@ enum face { FACE_NATIVE, FACE_A1111, FACE_OPENAI };
 enum face face_of(const char *path);
 
 /* Tables of routes, ended by a NULL method. */
-extern const struct route routes_health[], routes_jobs[];
+extern const struct route routes_health[], routes_jobs[], routes_metrics[];
 
 /* The route of a request, or NULL after answering 404 or 405. */
 const struct route *route_find(exchange *x, struct route_parts *parts);

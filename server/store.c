@@ -22,7 +22,8 @@ static const char schema[] =
     " state INTEGER NOT NULL, durable INTEGER NOT NULL, face TEXT NOT NULL, owner TEXT NOT NULL,"
     " request TEXT NOT NULL, idempotency TEXT, webhook TEXT, created REAL NOT NULL, started REAL, finished "
     "REAL,"
-    " seed INTEGER NOT NULL, images INTEGER NOT NULL DEFAULT 0, status INTEGER NOT NULL DEFAULT 0, error "
+    " seed INTEGER NOT NULL, wanted INTEGER NOT NULL DEFAULT 1, verdict TEXT, images INTEGER NOT NULL "
+    "DEFAULT 0, status INTEGER NOT NULL DEFAULT 0, error "
     "TEXT,"
     " UNIQUE(owner, idempotency));"
     "CREATE INDEX IF NOT EXISTS by_state ON jobs(state, number);"
@@ -33,7 +34,7 @@ static const char schema[] =
 
 #define COLUMNS                                                                                              \
     "id, state, durable, face, owner, request, idempotency, webhook, created, started, finished, seed, "     \
-    "images, status, error"
+    "images, status, error, verdict"
 
 const char *job_state_name(enum job_state state) {
     static const char *const names[] = {"queued", "running", "done", "failed", "cancelled"};
@@ -47,6 +48,7 @@ void store_row_clear(struct store_row *row) {
     free(row->idempotency);
     free(row->webhook);
     free(row->error);
+    free(row->verdict);
     *row = (struct store_row){0};
 }
 
@@ -136,16 +138,14 @@ void store_close(store **handle) {
     *handle = NULL;
 }
 
-sd_status store_add(store *s, const struct store_row *r, sd_error *err) {
+sd_status store_add(store *s, const struct store_row *r, uint32_t wanted, sd_error *err) {
     pthread_mutex_lock(&s->lock);
     int code =
         run(s,
-            "INSERT INTO jobs(id, state, durable, face, owner, request, idempotency, webhook, created, "
-            "seed) VALUES(?,?,?,?,?,?,?,?,?,?)",
-            "tiittttt"
-            "di",
-            r->id, (int64_t)r->state, (int64_t)r->durable, r->face, r->owner, r->request, r->idempotency,
-            r->webhook, r->created, r->seed);
+            "INSERT INTO jobs(id, state, durable, face, owner, request, idempotency, webhook, verdict, "
+            "created, seed, wanted) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
+            "tiittttttdii", r->id, (int64_t)r->state, (int64_t)r->durable, r->face, r->owner, r->request,
+            r->idempotency, r->webhook, r->verdict, r->created, r->seed, (int64_t)wanted);
     sd_status status = code ? fail(s, code, err) : SD_OK;
     pthread_mutex_unlock(&s->lock);
     return status;
@@ -203,7 +203,8 @@ static void read_row(sqlite3_stmt *q, struct store_row *out) {
                               .seed = sqlite3_column_int64(q, 11),
                               .images = (uint32_t)sqlite3_column_int64(q, 12),
                               .status = (sd_status)sqlite3_column_int(q, 13),
-                              .error = text_of(q, 14)};
+                              .error = text_of(q, 14),
+                              .verdict = text_of(q, 15)};
     snprintf(out->id, sizeof out->id, "%s", (const char *)sqlite3_column_text(q, 0));
 }
 
@@ -288,6 +289,38 @@ sd_status store_get_image(store *s, const char *id, uint32_t n, struct store_ima
                                      : fail(s, code, err);
     sqlite3_finalize(q);
     pthread_mutex_unlock(&s->lock);
+    return status;
+}
+
+/* One number. */
+static sd_status number(store *s, int64_t *out, sd_error *err, const char *sql, const char *types, ...) {
+    sqlite3_stmt *q = NULL;
+    va_list args;
+    pthread_mutex_lock(&s->lock);
+    int code = sqlite3_prepare_v2(s->db, sql, -1, &q, NULL);
+    va_start(args, types);
+    if (code == SQLITE_OK && (code = bind(q, types, args)) == SQLITE_OK)
+        code = sqlite3_step(q);
+    va_end(args);
+    *out = code == SQLITE_ROW ? sqlite3_column_int64(q, 0) : 0;
+    sqlite3_finalize(q);
+    sd_status status = code == SQLITE_ROW ? SD_OK : fail(s, code, err);
+    pthread_mutex_unlock(&s->lock);
+    return status;
+}
+
+bool store_owns(store *s, const char *id, const char *owner) {
+    int64_t count;
+    return !number(s, &count, NULL, "SELECT count(*) FROM jobs WHERE id=? AND owner=?", "tt", id, owner) &&
+           count;
+}
+
+sd_status store_pictures(store *s, const char *owner, double since, uint64_t *out, sd_error *err) {
+    int64_t count;
+    sd_status status = number(
+        s, &count, err, "SELECT coalesce(sum(wanted),0) FROM jobs WHERE owner=? AND created>=? AND state<=?",
+        "tdi", owner, since, (int64_t)JOB_DONE);
+    *out = (uint64_t)count;
     return status;
 }
 

@@ -18,7 +18,8 @@ struct store_row {
     char id[JOB_ID];
     enum job_state state;
     bool durable; /* is run after a restart; others have a client that waits, who is gone then */
-    char *face, *owner, *request, *idempotency, *webhook;
+    char *face, *owner, *request, *idempotency, *webhook,
+        *verdict;                      /* verdict: version of the policy that allowed it */
     double created, started, finished; /* seconds since 1970; 0 before */
     int64_t seed;                      /* of the first picture, drawn when the job was accepted */
     uint32_t images;
@@ -40,7 +41,8 @@ void store_image_clear(struct store_image *image);
 sd_status store_open(store **out, const char *folder, sd_error *err);
 void store_close(store **store);
 
-sd_status store_add(store *s, const struct store_row *row, sd_error *err);
+/* `wanted`: pictures that it asks for. */
+sd_status store_add(store *s, const struct store_row *row, uint32_t wanted, sd_error *err);
 sd_status store_started(store *s, const char *id, double when, sd_error *err);
 /* The end of a job: state, status, error, finished and its pictures, at once. */
 sd_status store_finish(store *s, const struct store_row *row, const struct store_image *images,
@@ -51,6 +53,11 @@ sd_status store_get(store *s, const char *id, struct store_row *out, sd_error *e
 sd_status store_get_image(store *s, const char *id, uint32_t n, struct store_image *out, sd_error *err);
 /* The job that the same owner accepted under this Idempotency-Key. */
 sd_status store_find(store *s, const char *owner, const char *key, struct store_row *out, sd_error *err);
+
+/* Whether there is such a job, and of this owner. */
+bool store_owns(store *s, const char *id, const char *owner);
+/* Pictures that an owner has asked for since then, in jobs that are done, run or wait. */
+sd_status store_pictures(store *s, const char *owner, double since, uint64_t *out, sd_error *err);
 
 /* Rows, newest first, after skipping `skip`; only of this owner unless NULL. The callback owns the row. */
 sd_status store_list(store *s, const char *owner, uint32_t skip, uint32_t count,

@@ -3,7 +3,7 @@ _sdvk() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} program=${COMP_WORDS[0]} help
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "generate devices info models bench --help --version" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "generate devices info models bench audit --help --version" -- "$word")
         return
     fi
     help=$("$program" "${COMP_WORDS[1]}" --help 2>/dev/null)

@@ -13,7 +13,7 @@ function __sdvk_choices
         string replace -r '; default: .*' '' | string replace -r '.*: ' '' | string split ' '
 end
 
-complete -c sdvk -n 'test -z (__sdvk_command)' -f -a 'generate devices info models bench --help --version'
+complete -c sdvk -n 'test -z (__sdvk_command)' -f -a 'generate devices info models bench audit --help --version'
 complete -c sdvk -n 'test -n (__sdvk_command); and string match -q -- "-*" (commandline -ct)' -f -a '(__sdvk_options)'
 for name in sampler schedule rng
     complete -c sdvk -n 'test "$(__sdvk_command)" = generate' -l $name -x -a "(__sdvk_choices $name)"

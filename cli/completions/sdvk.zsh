@@ -3,7 +3,7 @@
 _sdvk() {
     local help before=${words[CURRENT-1]} word=${words[CURRENT]}
     if ((CURRENT == 2)); then
-        compadd -- generate devices info models bench --help --version
+        compadd -- generate devices info models bench audit --help --version
         return
     fi
     help="$(${words[1]} ${words[2]} --help 2>/dev/null)"

@@ -1,0 +1,211 @@
+#include "server/record.h"
+
+#include "server/guard.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { first_status = 100, last_status = 599 };
+
+struct recorder {
+    pthread_mutex_t lock;
+    FILE *access;
+    sd_audit *audit;
+    bool prompts;
+    _Atomic uint64_t counts[last_status - first_status + 1];
+};
+
+static void add_now(cJSON *json) {
+    struct timespec t;
+    struct tm tm;
+    char day[40], text[64];
+    clock_gettime(CLOCK_REALTIME, &t);
+    gmtime_r(&t.tv_sec, &tm);
+    strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(text, sizeof text, "%s.%03ldZ", day, t.tv_nsec / 1000000);
+    cJSON_AddStringToObject(json, "time", text);
+}
+
+sd_status recorder_open(recorder **out, const struct config *config, sd_error *err) {
+    recorder *r = *out = calloc(1, sizeof *r);
+    sd_status status = SD_OK;
+    if (!r)
+        return sd_fail(err, SD_E_MEMORY, "out of memory");
+    pthread_mutex_init(&r->lock, NULL);
+    r->prompts = config->log_prompts;
+    if (config->access && !(r->access = strcmp(config->access, "-") ? fopen(config->access, "a") : stderr))
+        status = sd_fail(err, SD_E_IO, "%s: %s", config->access, strerror(errno));
+    if (!status && config->audit)
+        status = sd_audit_open(&r->audit, config->audit, err);
+    if (status)
+        recorder_close(out);
+    return status;
+}
+
+void recorder_close(recorder **handle) {
+    recorder *r = *handle;
+    if (!r)
+        return;
+    if (r->access && r->access != stderr)
+        fclose(r->access);
+    sd_audit_close(&r->audit);
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+    *handle = NULL;
+}
+
+uint64_t record_count(const recorder *r, unsigned status) {
+    return atomic_load(&((recorder *)r)->counts[status - first_status]);
+}
+
+static void add_prompt(cJSON *json, struct server *server, const char *id) {
+    job *j = *id ? jobs_find(server->jobs, id) : NULL;
+    if (j && j->request.params.prompt)
+        cJSON_AddStringToObject(json, "prompt", j->request.params.prompt);
+    job_release(server->jobs, &j);
+}
+
+void record_access(struct server *server, exchange *x) {
+    recorder *r = server->recorder;
+    const struct session *s = guard_session(x);
+    unsigned status = exchange_status(x);
+    struct timespec t;
+    if (status >= first_status && status <= last_status)
+        atomic_fetch_add(&r->counts[status - first_status], 1);
+    if (!r->access)
+        return;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    cJSON *json = cJSON_CreateObject();
+    add_now(json);
+    cJSON_AddStringToObject(json, "peer", exchange_peer(x));
+    cJSON_AddStringToObject(json, "key", guard_owner(x));
+    cJSON_AddStringToObject(json, "method", exchange_method(x));
+    cJSON_AddStringToObject(json, "path", exchange_path(x));
+    cJSON_AddNumberToObject(json, "status", status);
+    cJSON_AddNumberToObject(json, "bytes", (double)exchange_sent(x));
+    cJSON_AddNumberToObject(json, "seconds", (double)t.tv_sec + (double)t.tv_nsec * 1e-9 - exchange_began(x));
+    if (s && *s->job)
+        cJSON_AddStringToObject(json, "job", s->job);
+    if (s && r->prompts)
+        add_prompt(json, server, s->job);
+    char *text = cJSON_PrintUnformatted(json);
+    pthread_mutex_lock(&r->lock);
+    if (text) {
+        fprintf(r->access, "%s\n", text);
+        fflush(r->access);
+    }
+    pthread_mutex_unlock(&r->lock);
+    cJSON_free(text);
+    cJSON_Delete(json);
+}
+
+/* ---- audit ---- */
+
+/* Takes the entry. */
+static sd_status append(recorder *r, cJSON *entry, sd_error *err) {
+    char *text = cJSON_PrintUnformatted(entry);
+    cJSON_Delete(entry);
+    if (!text)
+        return sd_fail(err, SD_E_MEMORY, "out of memory");
+    pthread_mutex_lock(&r->lock);
+    sd_status status = sd_audit_append(r->audit, text, err);
+    pthread_mutex_unlock(&r->lock);
+    cJSON_free(text);
+    return status;
+}
+
+static cJSON *begin(const char *event, const char *owner) {
+    cJSON *entry = cJSON_CreateObject();
+    add_now(entry);
+    cJSON_AddStringToObject(entry, "event", event);
+    cJSON_AddStringToObject(entry, "key", owner);
+    return entry;
+}
+
+/* Everything that is asked for, but for the pictures, of which the hashes are kept. */
+static cJSON *without_pictures(const cJSON *request) {
+    static const char *const fields[] = {"init_image", "mask"};
+    cJSON *copy = cJSON_Duplicate(request, true);
+    for (int i = 0; copy && i < 2; i++) {
+        const cJSON *item = json_get(copy, fields[i]);
+        uint8_t hash[32];
+        char hex[80] = "sha256:";
+        if (!cJSON_IsString(item))
+            continue;
+        EVP_Digest(item->valuestring, strlen(item->valuestring), hash, NULL, EVP_sha256(), NULL);
+        for (int k = 0; k < 32; k++)
+            snprintf(hex + 7 + 2 * k, 3, "%02x", hash[k]);
+        cJSON_ReplaceItemInObjectCaseSensitive(copy, fields[i], cJSON_CreateString(hex));
+    }
+    return copy;
+}
+
+void record_refusal(struct server *server, exchange *x, const cJSON *request, const struct verdict *verdict) {
+    recorder *r = server->recorder;
+    sd_error err;
+    if (!r->audit)
+        return;
+    cJSON *entry = begin("refused", guard_owner(x));
+    cJSON_AddStringToObject(entry, "peer", exchange_peer(x));
+    cJSON_AddItemToObject(entry, "request", without_pictures(request));
+    cJSON_AddStringToObject(entry, "policy", verdict->version);
+    cJSON_AddStringToObject(entry, "reason", verdict->reason);
+    if (append(r, entry, &err))
+        fprintf(stderr, "sdvk-server: error: %s\n", err.message);
+}
+
+sd_status record_accepted(void *user, const job *j, const char *request, sd_error *err) {
+    recorder *r = user;
+    if (!r->audit)
+        return SD_OK;
+    cJSON *entry = begin("accepted", j->row.owner), *json = json_parse(request, strlen(request));
+    cJSON_AddStringToObject(entry, "job", j->row.id);
+    cJSON_AddStringToObject(entry, "face", j->row.face);
+    cJSON_AddItemToObject(entry, "request", without_pictures(json));
+    cJSON_Delete(json);
+    if (j->row.verdict && *j->row.verdict)
+        cJSON_AddStringToObject(entry, "policy", j->row.verdict);
+    return append(r, entry, err);
+}
+
+static void add_hashes(cJSON *entry, const job *j) {
+    cJSON *pictures = cJSON_AddArrayToObject(entry, "pictures");
+    for (uint32_t i = 0; i < j->row.images; i++) {
+        uint8_t hash[32];
+        char hex[65];
+        EVP_Digest(j->results[i].data, j->results[i].size, hash, NULL, EVP_sha256(), NULL);
+        for (int k = 0; k < 32; k++)
+            snprintf(hex + 2 * k, 3, "%02x", hash[k]);
+        cJSON_AddItemToArray(pictures, cJSON_CreateString(hex));
+    }
+    /* The hashes of model, LoRAs, parts and embeddings, from the picture's own record. */
+    static const char *const kept[] = {"model", "parts", "loras", "embeddings"};
+    cJSON *record = j->row.images && j->results[0].json ? cJSON_Parse(j->results[0].json) : NULL;
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
+        cJSON *item = cJSON_DetachItemFromObjectCaseSensitive(record, kept[i]);
+        if (item)
+            cJSON_AddItemToObject(entry, kept[i], item);
+    }
+    cJSON_Delete(record);
+}
+
+void record_ended(void *user, const job *j) {
+    recorder *r = user;
+    sd_error err;
+    if (!r->audit || j->parked)
+        return;
+    cJSON *entry = begin(job_state_name(j->row.state), j->row.owner);
+    cJSON_AddStringToObject(entry, "job", j->row.id);
+    if (j->row.error)
+        cJSON_AddStringToObject(entry, "error", j->row.error);
+    if (j->row.state == JOB_DONE)
+        add_hashes(entry, j);
+    if (append(r, entry, &err))
+        fprintf(stderr, "sdvk-server: error: %s\n", err.message);
+}

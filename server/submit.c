@@ -1,0 +1,98 @@
+#include "server/submit.h"
+
+#include "server/guard.h"
+#include "server/keys.h"
+#include "server/policy.h"
+#include "server/record.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static void too_many(exchange *x, uint32_t wait, const char *what) {
+    char text[16];
+    snprintf(text, sizeof text, "%u", wait);
+    exchange_add_header(x, "Retry-After", text);
+    reply_error(x, 429, NULL, "this key has had its %s; try again in %u seconds", what, wait);
+}
+
+/* Jobs a minute and pictures a day (UTC). */
+static bool within_quota(struct server *server, exchange *x, const cJSON *json) {
+    const struct key *key = guard_session(x)->key;
+    uint32_t wait;
+    uint64_t had;
+    time_t now = time(NULL), midnight = now - now % 86400;
+    sd_error err;
+    if (!key)
+        return true;
+    if (!keys_take(server->keys, key, &wait)) {
+        too_many(x, wait, "jobs of this minute");
+        return false;
+    }
+    if (!key->images)
+        return true;
+    if (store_pictures(jobs_store(server->jobs), key->name, (double)midnight, &had, &err)) {
+        reply_error(x, 503, NULL, "%s", err.message);
+        return false;
+    }
+    double wanted = json_number(json, "count", 1);
+    if ((double)had + wanted > key->images) {
+        too_many(x, (uint32_t)(midnight + 86400 - now), "pictures of this day");
+        return false;
+    }
+    return true;
+}
+
+/* What the policy says of it; false when it was answered. A request that cannot be read is left to the queue,
+ * which says what is wrong with it. */
+static bool judge(struct server *server, exchange *x, const struct submission *s, struct verdict *verdict) {
+    struct job_request r;
+    char field[64];
+    sd_error err;
+    bool openai = face_of(exchange_path(x)) == FACE_OPENAI;
+    *verdict = (struct verdict){.allowed = true};
+    if (!server->policy)
+        return true;
+    cJSON *copy = cJSON_Duplicate(s->json, true);
+    if (job_request_read(&r, &server->config, copy, field, &err))
+        return true;
+    policy_judge(server->policy, guard_owner(x), catalog_default(server->catalog), &r, verdict);
+    job_request_clear(&r);
+    if (verdict->allowed)
+        return true;
+    record_refusal(server, x, s->json, verdict);
+    reply_error(x, openai ? 400 : 403, verdict->field, "%s", verdict->reason);
+    return false;
+}
+
+static job *enqueue(struct server *server, exchange *x, const struct submission *s,
+                    const struct verdict *verdict, char *before) {
+    char id[JOB_ID] = "", field[64];
+    job *j;
+    sd_error err = {0};
+    const struct job_spec spec = {.json = s->json,
+                                  .face = s->face,
+                                  .owner = guard_owner(x),
+                                  .durable = s->durable,
+                                  .idempotency = s->idempotency,
+                                  .webhook = s->webhook,
+                                  .verdict = verdict->version};
+    enum submitted result = jobs_submit(server->jobs, &spec, &j, id, field, &err);
+    memcpy(guard_session(x)->job, id, JOB_ID);
+    if (result == SUBMITTED_BEFORE && before)
+        memcpy(before, id, JOB_ID);
+    else if (result != SUBMITTED)
+        reply_refusal(x, result, field, &err);
+    return j;
+}
+
+job *submit(struct server *server, exchange *x, const struct submission *s, char *before) {
+    struct verdict verdict;
+    if (before)
+        *before = 0;
+    if (within_quota(server, x, s->json) && judge(server, x, s, &verdict))
+        return enqueue(server, x, s, &verdict, before);
+    cJSON_Delete(s->json);
+    return NULL;
+}
