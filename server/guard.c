@@ -70,7 +70,7 @@ static bool host_is_ours(const struct config *c, const char *header) {
 
 /* ---- origins ---- */
 
-/* "http://host:port" of a page that this server itself served. */
+/* "http://localhost:7860" of a page that this server itself served. */
 static bool is_same_origin(const char *origin, const char *host) {
     const char *rest = strstr(origin, "://");
     return rest && host && !strcasecmp(rest + 3, host);

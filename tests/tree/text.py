@@ -12,6 +12,7 @@ HOSTS = {"github.com", "arxiv.org", "huggingface.co", "www.w3.org", "docs.vulkan
          "creativecommons.org", "localhost", "127.0.0.1", "example.com",
          # XMP and IPTC name spaces, which are identifiers
          "ns.adobe.com", "iptc.org", "cv.iptc.org"}
+RESERVED = (".test", ".example", ".invalid")  # names that nobody can own (RFC 2606)
 URL = re.compile(r"https?://([A-Za-z0-9.-]+)")
 FOLDERS = re.compile(r"(?<![\w.$})/-])/(?:work|root|home|Users|mnt|srv)/[\w.]")
 INDEX = re.compile(r"--(?:extra-)?index-ur[l]|PIP_INDEX_UR[L]|--trusted-hos[t]")
@@ -21,7 +22,8 @@ def problems_of(path, text):
     for number, line in enumerate(text.split("\n"), 1):
         where = f"{path}:{number}"
         for host in URL.findall(line):
-            if host.rstrip(".").lower() not in HOSTS:
+            name = host.rstrip(".").lower()
+            if name not in HOSTS and not name.endswith(RESERVED):
                 yield f"{where}: names the host {host}"
         if FOLDERS.search(line):
             yield f"{where}: names a folder of one machine"
