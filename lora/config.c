@@ -128,6 +128,9 @@ sd_status sd_lora_read_config(sd_lora *lora, const char *label, const char *conf
         lora->settings.exact_cayley = !flag(&r, "", "use_cayley_neumann", true);
         lora->settings.cayley_terms = (uint32_t)number(&r, "", "num_cayley_neumann_terms", 5);
         configure_all(&r, prefix);
+        const char *base = cJSON_GetStringValue(field(&r, "", "base_model_name_or_path"));
+        if (base && *base && !(lora->base = sd_arena_strdup(&lora->arena, base)))
+            r.status = sd_fail(err, SD_E_MEMORY, "out of memory while reading an adapter");
     }
     cJSON_Delete(json);
     return r.status;

@@ -38,6 +38,32 @@ static uint32_t context_width(const struct sd_lora_module *m) {
                : 0;
 }
 
+/* What trainers write, by how it begins; asked only where names and shapes are those of several families. */
+static const char *written_family(const sd_tensor_file *file) {
+    static const char *const keys[] = {"ss_base_model_version", "modelspec.architecture"};
+    static const struct {
+        const char *start, *family;
+    } known[] = {
+        {"sd_v1", "SD 1"},
+        {"stable-diffusion-v1", "SD 1"},
+        {"sd_v2", "SD 2"},
+        {"stable-diffusion-v2", "SD 2"},
+        {"sdxl_", "SDXL"},
+        {"stable-diffusion-xl-v1-refiner", "SDXL refiner"},
+        {"stable-diffusion-xl", "SDXL"},
+        {"sd3", "SD 3"},
+        {"stable-diffusion-3", "SD 3"},
+        {"flux", "Flux"},
+    };
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+        const char *value = sd_tensor_file_metadata(file, keys[k]);
+        for (size_t i = 0; value && i < sizeof known / sizeof *known; i++)
+            if (!strncmp(value, known[i].start, strlen(known[i].start)))
+                return known[i].family;
+    }
+    return NULL;
+}
+
 const char *sd_lora_family(const sd_lora *lora) {
     for (size_t k = 0; k < sizeof marks / sizeof *marks; k++)
         for (uint32_t i = 0; i < lora->module_count; i++)
@@ -56,7 +82,7 @@ const char *sd_lora_family(const sd_lora *lora) {
         default:
             break;
         }
-    return NULL;
+    return written_family(lora->file);
 }
 
 bool sd_lora_family_known(const char *family) {

@@ -9,8 +9,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { longest_key = 512 };
-
 /* A key of the file, taken apart. */
 struct entry {
     const char *module;
@@ -30,7 +28,7 @@ static sd_status out_of_memory(sd_error *err) {
 
 /* Splits all keys; `count` gets how many have a role. */
 static sd_status split_keys(sd_lora *l, struct entry *entries, uint32_t *count, sd_error *err) {
-    char module[longest_key];
+    char module[SD_LORA_LONGEST_KEY];
     *count = 0;
     for (size_t i = 0; i < sd_tensor_file_count(l->file); i++) {
         const sd_file_tensor *t = sd_tensor_file_at(l->file, i);
@@ -132,6 +130,13 @@ static bool is_folder(const char *path) {
     return !stat(path, &st) && S_ISDIR(st.st_mode);
 }
 
+bool sd_lora_is_folder(const char *path) {
+    char config[4096];
+    struct stat st;
+    int n = snprintf(config, sizeof config, "%s/adapter_config.json", path);
+    return n > 0 && (size_t)n < sizeof config && !stat(config, &st);
+}
+
 /* The last part of the path without its extension. */
 static char *name_of(sd_arena *arena, const char *path) {
     const char *slash = strrchr(path, '/'), *name = slash && slash[1] ? slash + 1 : path;
@@ -158,6 +163,8 @@ sd_status sd_lora_open(sd_lora **out, const char *path, sd_error *err) {
     if (!status && !l->module_count)
         status =
             sd_fail(err, SD_E_UNSUPPORTED, "%s: not a LoRA: no tensor's name ends as those of one do", path);
+    if (!status)
+        status = sd_lora_describe(l, err);
     if (status)
         sd_lora_close(&l);
     *out = l;

@@ -50,14 +50,17 @@ static sd_status find_pairs(sd_lora_match *m, const char **unmatched, sd_error *
         const struct sd_lora_module *module = &l->modules[i];
         const struct sd_lora_target *target =
             useful(module) ? sd_lora_targets_find(m->targets, module->name) : NULL;
-        if (target)
+        if (target) {
             m->pairs[m->pair_count++] = (struct pair){module, target};
+            sd_lora_count_target(&m->report.changed[target->part], target);
+        }
         for (int role = 0; role < ROLES && !target; role++)
             if (module->tensor[role])
                 unmatched[m->report.unmatched_count++] = module->tensor[role]->name;
     }
     for (uint32_t i = 0; i < l->stray_count; i++)
         unmatched[m->report.unmatched_count++] = l->strays[i];
+    m->report.matched = m->pair_count;
     qsort(m->pairs, m->pair_count, sizeof *m->pairs, by_target);
     qsort(unmatched, m->report.unmatched_count, sizeof *unmatched, by_text);
     for (uint32_t i = 1; i < m->pair_count; i++)
@@ -65,38 +68,6 @@ static sd_status find_pairs(sd_lora_match *m, const char **unmatched, sd_error *
             return sd_fail(err, SD_E_FORMAT, "%s: two of its modules change one layer: %s and %s", l->path,
                            m->pairs[i - 1].module->name, m->pairs[i].module->name);
     return SD_OK;
-}
-
-static sd_status describe(sd_lora_match *m, sd_error *err) {
-    const sd_lora *l = m->lora;
-    struct sd_lora_report *r = &m->report;
-    sd_str kinds = {0};
-    const char *family = sd_lora_family(l);
-    for (uint32_t i = 0; i < l->module_count; i++) {
-        const struct sd_lora_module *module = &l->modules[i];
-        const char *names[] = {module->kind ? module->kind->name : NULL,
-                               module->tensor[ROLE_DORA] || module->tensor[ROLE_MAGNITUDE] ? "DoRA" : NULL};
-        for (int k = 0; k < 2; k++)
-            if (names[k] && !(kinds.text && strstr(kinds.text, names[k])))
-                sd_str_printf(&kinds, "%s%s", kinds.text ? ", " : "", names[k]);
-        if (!module->rank)
-            continue;
-        r->rank_max = module->rank > r->rank_max ? module->rank : r->rank_max;
-        r->rank_min = !r->rank_min || module->rank < r->rank_min ? module->rank : r->rank_min;
-    }
-    r->kinds = kinds.text ? sd_arena_strdup(&m->arena, kinds.text) : "nothing";
-    sd_str_clear(&kinds);
-    r->path = l->path;
-    r->name = l->name;
-    r->modules = l->module_count;
-    r->matched = m->pair_count;
-    r->family = family ? family : "unknown";
-    r->base = sd_tensor_file_metadata(l->file, "ss_base_model_version");
-    if (!r->base)
-        r->base = sd_tensor_file_metadata(l->file, "modelspec.architecture");
-    r->trigger = sd_tensor_file_metadata(l->file, "modelspec.trigger_phrase");
-    r->license = sd_tensor_file_metadata(l->file, "modelspec.license");
-    return r->kinds ? SD_OK : out_of_memory(err);
 }
 
 static sd_status refuse(const sd_lora_match *m, bool strict, sd_error *err) {
@@ -194,9 +165,10 @@ sd_status sd_lora_match_create(sd_lora_match **out, const sd_lora *lora, const s
     m->targets = targets;
     size_t keys = sd_tensor_file_count(lora->file);
     const char **unmatched = sd_arena_array(&m->arena, keys + 1, sizeof *unmatched);
+    m->report = lora->about;
     m->report.unmatched = unmatched;
     sd_status status = unmatched ? find_pairs(m, unmatched, err) : out_of_memory(err);
-    if (!status && !(status = describe(m, err)) && !(status = refuse(m, strict, err)))
+    if (!status && !(status = refuse(m, strict, err)))
         status = check_pairs(m, err);
     if (status)
         sd_lora_match_destroy(&m);

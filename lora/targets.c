@@ -14,6 +14,7 @@ struct sd_lora_targets {
     sd_arena arena;
     struct spelling *spellings;
     uint32_t count, capacity;
+    struct sd_lora_count all[SD_LORA_PARTS];
 };
 
 enum { longest_name = 256 };
@@ -98,6 +99,7 @@ static bool add_layer(sd_lora_targets *t, const struct sd_lora_target *layer, co
     module[strlen(module) - strlen(".weight")] = 0;
     *target = *layer;
     target->module = module;
+    sd_lora_count_target(&t->all[layer->part], layer);
     if (!add_spelling(t, target, module))
         return false;
     if (!ldm || !ldm(user, module, other, sizeof other))
@@ -158,6 +160,17 @@ static const struct sd_lora_target *look_up(const sd_lora_targets *t, sd_lora_pa
     const struct spelling wanted = {key, NULL};
     const struct spelling *found = bsearch(&wanted, t->spellings, t->count, sizeof wanted, by_key);
     return found ? found->target : NULL;
+}
+
+struct sd_lora_count sd_lora_targets_count(const sd_lora_targets *t, sd_lora_part part) {
+    return t->all[part];
+}
+
+void sd_lora_count_target(struct sd_lora_count *count, const struct sd_lora_target *target) {
+    if (target->c > 1)
+        count->layers++;
+    else
+        count->norms++;
 }
 
 const struct sd_lora_target *sd_lora_targets_named(const sd_lora_targets *t, sd_lora_part part,

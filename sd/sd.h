@@ -466,8 +466,16 @@ const char *sd_suggest(const char *word, const char *const *names);
 
 /* ---- files ---- */
 
-/* What `sdvk info` prints: a JSON object for a model, LoRA, embedding or picture. Free with free(). */
-sd_status sd_file_info(const char *path, char **json, sd_error *err);
+typedef struct sd_info_options {
+    const char *model;     /* that a LoRA is compared with; NULL: the usual one of the LoRA's family */
+    const char *models;    /* folder in which the model's name is looked up; NULL: it is a path */
+    const char *cache_dir; /* of hashes, as in sd_context_options */
+    sd_logger log;
+} sd_info_options;
+
+/* What `sdvk info` prints: a JSON object for a model, LoRA, embedding or picture. `options` NULL: defaults.
+ * Needs no device. Free with free(). */
+sd_status sd_file_info(const char *path, const sd_info_options *options, char **json, sd_error *err);
 
 #ifdef __cplusplus
 }
