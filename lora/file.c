@@ -137,25 +137,19 @@ bool sd_lora_is_folder(const char *path) {
     return n > 0 && (size_t)n < sizeof config && !stat(config, &st);
 }
 
-/* The last part of the path without its extension. */
-static char *name_of(sd_arena *arena, const char *path) {
-    const char *slash = strrchr(path, '/'), *name = slash && slash[1] ? slash + 1 : path;
-    const char *dot = strrchr(name, '.');
-    return sd_arena_printf(arena, "%.*s", (int)(dot && dot != name ? (size_t)(dot - name) : strlen(name)),
-                           name);
-}
-
 sd_status sd_lora_open(sd_lora **out, const char *path, sd_error *err) {
     *out = NULL;
     sd_lora *l = calloc(1, sizeof *l);
     if (!l)
         return out_of_memory(err);
+    char name[256];
     bool folder = is_folder(path);
+    sd_tensor_file_name(path, name, sizeof name);
     const char *config = folder ? sd_arena_printf(&l->arena, "%s/adapter_config.json", path) : NULL;
     l->weights = folder ? sd_arena_printf(&l->arena, "%s/adapter_model.safetensors", path)
                         : sd_arena_strdup(&l->arena, path);
     l->path = sd_arena_strdup(&l->arena, path);
-    l->name = name_of(&l->arena, path);
+    l->name = sd_arena_strdup(&l->arena, name);
     sd_status status =
         !l->path || !l->name || !l->weights || (folder && !config) ? out_of_memory(err) : SD_OK;
     if (!status && !(status = sd_tensor_file_open(l->weights, &l->file, err)) && !(status = parse(l, err)))
