@@ -1,4 +1,5 @@
 /* Changing which LoRAs are merged into a model. */
+#include "sd/distilled.h"
 #include "sd/layers.h"
 #include "sd/model.h"
 
@@ -151,5 +152,12 @@ bool sd_model_lora(const sd_model *m, size_t index, sd_lora_info *out) {
                           .unet = a->strength.unet,
                           .text = a->strength.text,
                           .in_prompt = index >= m->loras.count};
+    struct sd_distilled d;
+    if (a->strength.unet > 0 && sd_distilled_find(a->file, &d)) {
+        out->method = d.method;
+        out->sampler = d.sampler;
+        out->steps = d.steps;
+        out->cfg_scale = d.cfg_scale;
+    }
     return true;
 }

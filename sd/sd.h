@@ -171,6 +171,11 @@ typedef struct sd_lora_info {
     const char *base, *trigger, *license; /* from its metadata, or NULL */
     float unet, text;
     bool in_prompt; /* not of the model's set, but of the last request's prompt */
+    /* A distilled LoRA's method ("LCM", "Lightning" ...) by its metadata or name, and the defaults that
+     * requests have with it; NULL and 0 for others. */
+    const char *method, *sampler;
+    uint32_t steps;
+    float cfg_scale;
 } sd_lora_info;
 /* False behind the last one. */
 bool sd_model_lora(const sd_model *model, size_t index, sd_lora_info *out);
@@ -247,8 +252,8 @@ typedef struct sd_progress {
     const sd_picture *preview; /* what the step's estimate looks like, small; NULL most of the time */
 } sd_progress;
 
-/* Numbers at 0 and strings at NULL mean the default that the options table states (sd_option_at). Pointers
- * are borrowed for the call. */
+/* Numbers at 0 and strings at NULL mean the default that the options table states (sd_option_at), or that of
+ * a distilled LoRA (sd_lora_info). Pointers are borrowed for the call. */
 typedef struct sd_params {
     /* <lora:NAME[:unet[:te]]> in the prompt merges a LoRA of the context's model folder for this request,
      * beside the model's set. In the negative prompt it is text, as in A1111. */
