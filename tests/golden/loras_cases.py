@@ -214,12 +214,11 @@ def by_peft(g):
 
 def by_formula(g):
     """Layouts whose programs are no libraries: expected is what the table's formulas give."""
-    turned = [*LINEAR, B1 + "ff.net.2", R1 + "conv1"]
     g.formula(
         "oft_onetrainer",
         "sd1",
         "OFT",
-        {m: {"oft_R.weight": (shape[1:].numel() // 4, 6)} for m, shape in g.shapes("sd1", turned)},
+        {m: {"oft_R.weight": (shape[1:].numel() // 4, 6)} for m, shape in g.shapes("sd1", MIXED)},
         81,
         {"onetrainer": True},
         strength_rule="none",

@@ -120,8 +120,12 @@ def width(entry):
 
 
 def ordered(config):
-    """A configuration whose lists that were sets are sorted."""
-    return {k: sorted(v) if isinstance(v, (list, set)) else v for k, v in config.items()}
+    """A configuration whose lists that were sets are sorted, and whose paths are those below this folder."""
+    here = str(HERE) + "/"
+    return {
+        k: sorted(v) if isinstance(v, (list, set)) else v.removeprefix(here) if isinstance(v, str) else v
+        for k, v in config.items()
+    }
 
 
 def settle_config(path):
