@@ -137,6 +137,14 @@ bool sd_lora_is_folder(const char *path) {
     return n > 0 && (size_t)n < sizeof config && !stat(config, &st);
 }
 
+/* Older versions of PEFT write a file of torch.save; the newer one is missed where there is neither. */
+static const char *weights_of(sd_arena *arena, const char *folder) {
+    struct stat st;
+    const char *older = sd_arena_printf(arena, "%s/adapter_model.bin", folder),
+               *newer = sd_arena_printf(arena, "%s/adapter_model.safetensors", folder);
+    return older && newer && stat(newer, &st) && !stat(older, &st) ? older : newer;
+}
+
 sd_status sd_lora_open(sd_lora **out, const char *path, sd_error *err) {
     *out = NULL;
     sd_lora *l = calloc(1, sizeof *l);
@@ -146,8 +154,7 @@ sd_status sd_lora_open(sd_lora **out, const char *path, sd_error *err) {
     bool folder = is_folder(path);
     sd_tensor_file_name(path, name, sizeof name);
     const char *config = folder ? sd_arena_printf(&l->arena, "%s/adapter_config.json", path) : NULL;
-    l->weights = folder ? sd_arena_printf(&l->arena, "%s/adapter_model.safetensors", path)
-                        : sd_arena_strdup(&l->arena, path);
+    l->weights = folder ? weights_of(&l->arena, path) : sd_arena_strdup(&l->arena, path);
     l->path = sd_arena_strdup(&l->arena, path);
     l->name = sd_arena_strdup(&l->arena, name);
     sd_status status =

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 
 static const struct sd_lora_kind *const kinds[] = {
-    &sd_lora_kind_lora,  &sd_lora_kind_loha,      &sd_lora_kind_lokr, &sd_lora_kind_oft,
-    &sd_lora_kind_boft,  &sd_lora_kind_oft_input, &sd_lora_kind_ia3,  &sd_lora_kind_ia3_peft,
-    &sd_lora_kind_glora, &sd_lora_kind_diff,      &sd_lora_kind_norm,
+    &sd_lora_kind_lora,     &sd_lora_kind_loha,      &sd_lora_kind_lokr,       &sd_lora_kind_oft,
+    &sd_lora_kind_boft,     &sd_lora_kind_oft_input, &sd_lora_kind_boft_input, &sd_lora_kind_ia3,
+    &sd_lora_kind_ia3_peft, &sd_lora_kind_glora,     &sd_lora_kind_diff,       &sd_lora_kind_norm,
 };
 
 const struct sd_lora_kind *sd_lora_find_kind(const struct sd_lora_module *module) {
