@@ -1,4 +1,5 @@
 #include "lora/family.h"
+#include "lora/targets.h"
 
 #include <string.h>
 
@@ -28,6 +29,21 @@ static const struct {
 static bool ends_with(const char *text, const char *ending) {
     size_t length = strlen(text), n = strlen(ending);
     return length >= n && !strcmp(text + length - n, ending);
+}
+
+static const char *family_of_width(uint32_t context) {
+    switch (context) {
+    case 768:
+        return "SD 1";
+    case 1024:
+        return "SD 2";
+    case 1280:
+        return "SDXL refiner";
+    case 2048:
+        return "SDXL";
+    default:
+        return NULL;
+    }
 }
 
 /* Width of the text that cross-attention reads: inputs of its keys. */
@@ -69,20 +85,16 @@ const char *sd_lora_family(const sd_lora *lora) {
         for (uint32_t i = 0; i < lora->module_count; i++)
             if (strstr(lora->modules[i].name, marks[k].part))
                 return marks[k].family;
-    for (uint32_t i = 0; i < lora->module_count; i++)
-        switch (context_width(&lora->modules[i])) {
-        case 768:
-            return "SD 1";
-        case 1024:
-            return "SD 2";
-        case 1280:
-            return "SDXL refiner";
-        case 2048:
-            return "SDXL";
-        default:
-            break;
-        }
+    for (uint32_t i = 0; i < lora->module_count; i++) {
+        const char *family = family_of_width(context_width(&lora->modules[i]));
+        if (family)
+            return family;
+    }
     return written_family(lora->file);
+}
+
+const char *sd_lora_model_family(const sd_lora_targets *targets) {
+    return family_of_width(sd_lora_targets_context(targets));
 }
 
 bool sd_lora_family_known(const char *family) {

@@ -75,6 +75,10 @@ static sd_status refuse(const sd_lora_match *m, bool strict, sd_error *err) {
     if (!r->matched && r->family && !sd_lora_family_known(r->family) && strcmp(r->family, "unknown"))
         return sd_fail(err, SD_E_UNSUPPORTED, "%s: this LoRA is for %s, which this version cannot run",
                        r->path, r->family);
+    if (!r->matched && !strcmp(r->kinds, "nothing"))
+        return sd_fail(err, SD_E_FORMAT,
+                       "%s: none of its modules has all tensors of an algorithm; the first is %s", r->path,
+                       m->lora->modules[0].name);
     if (!r->matched)
         return sd_fail(
             err, SD_E_UNSUPPORTED,
@@ -155,6 +159,15 @@ static sd_status check_pairs(const sd_lora_match *m, sd_error *err) {
     return SD_OK;
 }
 
+/* Layers of the same names in other sizes are no help to somebody who mixed two families up. */
+static sd_status name_family(const sd_lora_match *m, sd_status status, sd_error *err) {
+    const char *theirs = m->report.family, *ours = sd_lora_model_family(m->targets);
+    if (!ours || !sd_lora_family_known(theirs) || !strcmp(theirs, ours))
+        return status;
+    return sd_fail(err, SD_E_UNSUPPORTED, "%s: this LoRA is for %s, and the model is %s", m->lora->path,
+                   theirs, ours);
+}
+
 sd_status sd_lora_match_create(sd_lora_match **out, const sd_lora *lora, const sd_lora_targets *targets,
                                bool strict, sd_error *err) {
     *out = NULL;
@@ -170,6 +183,8 @@ sd_status sd_lora_match_create(sd_lora_match **out, const sd_lora *lora, const s
     sd_status status = unmatched ? find_pairs(m, unmatched, err) : out_of_memory(err);
     if (!status && !(status = refuse(m, strict, err)))
         status = check_pairs(m, err);
+    if (status && status != SD_E_MEMORY)
+        status = name_family(m, status, err);
     if (status)
         sd_lora_match_destroy(&m);
     *out = m;
