@@ -4,6 +4,7 @@
 
 #include "sd/base/str.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -139,6 +140,21 @@ static struct sd_lora_site site_of(const sd_lora_match *m, const struct pair *p,
     return (struct sd_lora_site){p->module, p->target, &m->lora->settings, m->lora->path, strength};
 }
 
+/* Scales are few: those that are no numbers are found before they spoil every picture. */
+static sd_status check_scales(const sd_lora_match *m, const struct sd_lora_module *module, sd_error *err) {
+    static const sd_lora_role scales[] = {ROLE_DORA,   ROLE_MAGNITUDE, ROLE_RESCALE,
+                                          ROLE_BOFT_S, ROLE_IA3,       ROLE_IA3_L};
+    for (size_t k = 0; k < sizeof scales / sizeof *scales; k++) {
+        const sd_file_tensor *t = module->tensor[scales[k]];
+        for (uint64_t i = 0; t && i < sd_lora_count(t); i++)
+            if (!isfinite(sd_file_tensor_value(t, i)))
+                return sd_fail(
+                    err, SD_E_FORMAT, "%s: tensor %s: expected finite numbers, found %g at value %llu",
+                    m->lora->path, t->name, (double)sd_file_tensor_value(t, i), (unsigned long long)i);
+    }
+    return SD_OK;
+}
+
 /* Writes every edit once without running it, which checks all shapes. */
 static sd_status check_pairs(const sd_lora_match *m, sd_error *err) {
     for (uint32_t i = 0; i < m->pair_count; i++) {
@@ -150,6 +166,8 @@ static sd_status check_pairs(const sd_lora_match *m, sd_error *err) {
             edit_weight(&site, &e);
         sd_status status = sd_edit_status(&e, err);
         sd_edit_clear(&e);
+        if (!status)
+            status = check_scales(m, p->module, err);
         if (status)
             return status;
         if (needs_bias(p->module) && !p->target->has_bias)

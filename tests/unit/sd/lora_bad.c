@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lora/file.h"
 #include "sd/io/safetensors.h"
 #include "sd/layers.h"
 #include "sd/model.h"
@@ -118,6 +119,14 @@ static const struct bad table[] = {
       {"lora_te2_text_model_encoder_layers_9_mlp_fc1.lora_down.weight", {2, 16}, 0, 0}},
      FILE_NAME ": none of its 1 modules (LoRA, made for SDXL) fits a layer of this model; the first is "
                "lora_te2_text_model_encoder_layers_9_mlp_fc1"},
+    {{{TO_Q ".dora_scale", {16, 1}, 0, NAN},
+      {TO_Q ".lora_up.weight", {16, 2}, 0, 0},
+      {TO_Q ".lora_down.weight", {2, 16}, 0, 0}},
+     FILE_NAME ": tensor " TO_Q ".dora_scale: expected finite numbers, found nan at value 0"},
+    {{{TO_Q ".oft_blocks", {4, 4, 4}, 0, 0}, {TO_Q ".rescale", {16, 1}, 0, -INFINITY}},
+     FILE_NAME ": tensor " TO_Q ".rescale: expected finite numbers, found -inf at value 0"},
+    {{{TO_Q ".weight", {16}, 0, INFINITY}, {TO_Q ".on_input", {1}, 0, 0}},
+     FILE_NAME ": tensor " TO_Q ".weight: expected finite numbers, found inf at value 0"},
 };
 
 /* PEFT's configuration in the header of a file that is right otherwise. */
@@ -212,6 +221,28 @@ static void every_bad_configuration_has_its_sentence(void **state) {
     }
 }
 
+/* Trainers write 0 for "as the rank". */
+static void a_zero_alpha_is_no_error(void **state) {
+    (void)state;
+    static const struct bad zero = {{{TO_Q ".lora_up.weight", {16, 4}, 0, 0},
+                                     {TO_Q ".lora_down.weight", {4, 16}, 0, 0},
+                                     {TO_Q ".alpha", {1}, 0, 0}},
+                                    NULL},
+                            two = {{{TO_Q ".lora_up.weight", {16, 4}, 0, 0},
+                                    {TO_Q ".lora_down.weight", {4, 16}, 0, 0},
+                                    {TO_Q ".alpha", {1}, 0, 2}},
+                                   NULL};
+    sd_lora *lora;
+    write_file(&zero, NULL);
+    assert_int_equal(sd_lora_open(&lora, FILE_NAME, NULL), SD_OK);
+    assert_true(lora->module_count == 1 && lora->modules[0].scale == 1);
+    sd_lora_close(&lora);
+    write_file(&two, NULL);
+    assert_int_equal(sd_lora_open(&lora, FILE_NAME, NULL), SD_OK);
+    assert_true(lora->modules[0].scale == 0.5f);
+    sd_lora_close(&lora);
+}
+
 /* Of the families' own sizes, which the tiny model has not. */
 static void other_families_are_named(void **state) {
     (void)state;
@@ -257,6 +288,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_bad_file_has_its_sentence),
         cmocka_unit_test(every_bad_configuration_has_its_sentence),
+        cmocka_unit_test(a_zero_alpha_is_no_error),
         cmocka_unit_test(other_families_are_named),
     };
     return cmocka_run_group_tests(tests, begin, end);
