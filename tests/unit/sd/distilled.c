@@ -157,7 +157,7 @@ static void requests_keep_what_they_say(void **state) {
     (void)state;
     struct seen seen = {{0}};
     sd_context *context;
-    sd_model *model;
+    sd_model *model = NULL;
     sd_lora_info info;
     sd_error err;
     const sd_context_options options = {.cache_dir = "", .log = {on_log, &seen, SD_LOG_INFO}};

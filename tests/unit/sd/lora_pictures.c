@@ -176,7 +176,7 @@ static void pictures_of_the_sample(void **state) {
         struct request r;
         char path[512];
         sd_image want = {0};
-        sd_outputs *outputs;
+        sd_outputs *outputs = NULL;
         sd_error err;
         if (!is_sample(picture))
             continue;
