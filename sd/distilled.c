@@ -125,7 +125,8 @@ bool sd_distilled_find(const sd_lora *lora, struct sd_distilled *out) {
 
 static void say(const sd_model *m, const char *name, const struct sd_distilled *d, const sd_params *p) {
     sd_log(&m->context->log, SD_LOG_INFO,
-           "%s is a %s LoRA by its %s: sampler %s, schedule %s, %u steps and cfg_scale %g, where the request "
+           "%s is made for few steps (%s, by its %s): sampler %s, schedule %s, %u steps and cfg_scale %g, "
+           "where the request "
            "does not say otherwise",
            name, d->method, d->told, p->sampler, p->schedule ? p->schedule : "of the sampler", p->steps,
            (double)p->cfg_scale);

@@ -131,7 +131,7 @@ struct seen {
 
 static void on_log(void *user, sd_log_level level, const char *text) {
     struct seen *seen = user;
-    if (level == SD_LOG_INFO && strstr(text, " LoRA by its "))
+    if (level == SD_LOG_INFO && strstr(text, "made for few steps"))
         snprintf(seen->line, sizeof seen->line, "%s", text);
 }
 
@@ -171,10 +171,9 @@ static void requests_keep_what_they_say(void **state) {
     assert_true(sd_model_lora(model, 0, &info));
     assert_string_equal(info.method, "Lightning");
     expect(model, (sd_params){0}, "euler", "sgm_uniform", 2, 1);
-    assert_string_equal(seen.line,
-                        "sdxl_lightning_2step is a Lightning LoRA by its file name: sampler euler, "
-                        "schedule sgm_uniform, 2 steps and cfg_scale 1, where the request does not "
-                        "say otherwise");
+    assert_string_equal(
+        seen.line, "sdxl_lightning_2step is made for few steps (Lightning, by its file name): sampler euler, "
+                   "schedule sgm_uniform, 2 steps and cfg_scale 1, where the request does not say otherwise");
     expect(model, (sd_params){.steps = 3, .cfg_scale = 2}, "euler", "sgm_uniform", 3, 2);
     expect(model, (sd_params){.sampler = "dpmpp_2m"}, "dpmpp_2m", "karras", 2, 1);
     expect(model, (sd_params){.schedule = "simple"}, "euler", "simple", 2, 1);
