@@ -62,6 +62,9 @@ void cli_report_loras(const sd_model *model, bool in_prompt, FILE *out) {
         fprintf(out, ", %u of %u modules", lora.matched, lora.modules);
         if (lora.trigger)
             fprintf(out, ", trigger words: %s", lora.trigger);
+        if (lora.method)
+            fprintf(out, ", %s: unless given, sampler %s, %u steps, cfg scale %g", lora.method, lora.sampler,
+                    lora.steps, (double)lora.cfg_scale);
         fputc('\n', out);
         for (size_t k = 0; lora.unmatched[k]; k++)
             fprintf(out, "LoRA %s: not used: %s\n", lora.name, lora.unmatched[k]);

@@ -1,6 +1,5 @@
 #include "clip/inversion.h"
 
-#include "sd/base/half.h"
 #include "sd/io/file.h"
 #include "sd/io/pickle.h"
 #include "sd/io/safetensors.h"
@@ -31,23 +30,6 @@ static const sd_file_tensor *at(const struct tensors *t, size_t i) {
 
 static const sd_file_tensor *find(const struct tensors *t, const char *name) {
     return t->pickle ? sd_pickle_find(t->pickle, name) : sd_safetensors_find(t->safetensors, name);
-}
-
-static float value_at(const sd_file_tensor *t, size_t i) {
-    uint16_t half;
-    float value;
-    double wide;
-    switch (t->dtype) {
-    case SD_FILE_F32:
-        memcpy(&value, t->data + 4 * i, 4);
-        return value;
-    case SD_FILE_F64:
-        memcpy(&wide, t->data + 8 * i, 8);
-        return (float)wide;
-    default:
-        memcpy(&half, t->data + 2 * i, 2);
-        return t->dtype == SD_FILE_F16 ? sd_f32_from_f16(half) : sd_f32_from_bf16(half);
-    }
 }
 
 static bool is_real(sd_file_dtype dtype) {
@@ -89,7 +71,7 @@ static sd_status read_tensor(sd_inversion *out, int encoder, const char *label, 
     if (!rows)
         return sd_fail(err, SD_E_MEMORY, "out of memory");
     for (size_t i = 0; i < count; i++)
-        if (!isfinite(rows[i] = value_at(t, i)))
+        if (!isfinite(rows[i] = sd_file_tensor_value(t, i)))
             return sd_fail(err, SD_E_FORMAT, "%s: tensor %s: expected finite numbers, found %s at value %zu",
                            label, t->name, isnan(rows[i]) ? "NaN" : "infinity", i);
     return SD_OK;

@@ -35,7 +35,18 @@ static bool flag(const struct reader *r, const char *prefix, const char *name, b
     return cJSON_IsBool(item) ? cJSON_IsTrue(item) : otherwise;
 }
 
-enum { longest_pattern = 200 };
+/* A field for all modules. */
+static double in_range(struct reader *r, const char *name, double otherwise, double low, double high) {
+    double value = number(r, "", name, otherwise);
+    if (value >= low && value <= high)
+        return value;
+    if (!r->status)
+        r->status = sd_fail(r->err, SD_E_UNSUPPORTED, "%s: %s: expected %g to %g, found %g", r->label, name,
+                            low, high, value);
+    return otherwise;
+}
+
+enum { longest_pattern = 200, most_terms = 64 };
 
 /* PEFT's patterns are Python's regular expressions for a layer's name or its end behind a dot. Of those, what
  * POSIX has too, with \d; counted repetitions could make the library take any amount of memory. */
@@ -126,8 +137,13 @@ sd_status sd_lora_read_config(sd_lora *lora, const char *label, const char *conf
     else {
         lora->settings.peft = true;
         lora->settings.exact_cayley = !flag(&r, "", "use_cayley_neumann", true);
-        lora->settings.cayley_terms = (uint32_t)number(&r, "", "num_cayley_neumann_terms", 5);
+        lora->settings.cayley_terms = (uint32_t)in_range(&r, "num_cayley_neumann_terms", 5, 1, most_terms);
+        lora->settings.coft = flag(&r, "", "coft", false);
+        lora->settings.coft_limit = in_range(&r, "eps", 6e-5, 0, 1e6);
         configure_all(&r, prefix);
+        const char *base = cJSON_GetStringValue(field(&r, "", "base_model_name_or_path"));
+        if (base && *base && !(lora->base = sd_arena_strdup(&lora->arena, base)))
+            r.status = sd_fail(err, SD_E_MEMORY, "out of memory while reading an adapter");
     }
     cJSON_Delete(json);
     return r.status;

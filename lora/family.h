@@ -4,8 +4,10 @@
 
 #include "lora/file.h"
 
-/* "SD 1", "SDXL", "Flux" ... by names and shapes; NULL when they do not tell. */
+/* "SD 1", "SDXL", "Flux" ... by names and shapes, else by metadata; NULL when they do not tell. */
 const char *sd_lora_family(const sd_lora *lora);
+/* "SD 1" ... of a model, NULL when its shapes are those of none. */
+const char *sd_lora_model_family(const sd_lora_targets *targets);
 /* Whether this version has models of that family. */
 bool sd_lora_family_known(const char *family);
 

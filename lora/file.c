@@ -9,8 +9,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { longest_key = 512 };
-
 /* A key of the file, taken apart. */
 struct entry {
     const char *module;
@@ -30,7 +28,7 @@ static sd_status out_of_memory(sd_error *err) {
 
 /* Splits all keys; `count` gets how many have a role. */
 static sd_status split_keys(sd_lora *l, struct entry *entries, uint32_t *count, sd_error *err) {
-    char module[longest_key];
+    char module[SD_LORA_LONGEST_KEY];
     *count = 0;
     for (size_t i = 0; i < sd_tensor_file_count(l->file); i++) {
         const sd_file_tensor *t = sd_tensor_file_at(l->file, i);
@@ -132,12 +130,19 @@ static bool is_folder(const char *path) {
     return !stat(path, &st) && S_ISDIR(st.st_mode);
 }
 
-/* The last part of the path without its extension. */
-static char *name_of(sd_arena *arena, const char *path) {
-    const char *slash = strrchr(path, '/'), *name = slash && slash[1] ? slash + 1 : path;
-    const char *dot = strrchr(name, '.');
-    return sd_arena_printf(arena, "%.*s", (int)(dot && dot != name ? (size_t)(dot - name) : strlen(name)),
-                           name);
+bool sd_lora_is_folder(const char *path) {
+    char config[4096];
+    struct stat st;
+    int n = snprintf(config, sizeof config, "%s/adapter_config.json", path);
+    return n > 0 && (size_t)n < sizeof config && !stat(config, &st);
+}
+
+/* Older versions of PEFT write a file of torch.save; the newer one is missed where there is neither. */
+static const char *weights_of(sd_arena *arena, const char *folder) {
+    struct stat st;
+    const char *older = sd_arena_printf(arena, "%s/adapter_model.bin", folder),
+               *newer = sd_arena_printf(arena, "%s/adapter_model.safetensors", folder);
+    return older && newer && stat(newer, &st) && !stat(older, &st) ? older : newer;
 }
 
 sd_status sd_lora_open(sd_lora **out, const char *path, sd_error *err) {
@@ -145,12 +150,13 @@ sd_status sd_lora_open(sd_lora **out, const char *path, sd_error *err) {
     sd_lora *l = calloc(1, sizeof *l);
     if (!l)
         return out_of_memory(err);
+    char name[256];
     bool folder = is_folder(path);
+    sd_tensor_file_name(path, name, sizeof name);
     const char *config = folder ? sd_arena_printf(&l->arena, "%s/adapter_config.json", path) : NULL;
-    l->weights = folder ? sd_arena_printf(&l->arena, "%s/adapter_model.safetensors", path)
-                        : sd_arena_strdup(&l->arena, path);
+    l->weights = folder ? weights_of(&l->arena, path) : sd_arena_strdup(&l->arena, path);
     l->path = sd_arena_strdup(&l->arena, path);
-    l->name = name_of(&l->arena, path);
+    l->name = sd_arena_strdup(&l->arena, name);
     sd_status status =
         !l->path || !l->name || !l->weights || (folder && !config) ? out_of_memory(err) : SD_OK;
     if (!status && !(status = sd_tensor_file_open(l->weights, &l->file, err)) && !(status = parse(l, err)))
@@ -158,6 +164,8 @@ sd_status sd_lora_open(sd_lora **out, const char *path, sd_error *err) {
     if (!status && !l->module_count)
         status =
             sd_fail(err, SD_E_UNSUPPORTED, "%s: not a LoRA: no tensor's name ends as those of one do", path);
+    if (!status)
+        status = sd_lora_describe(l, err);
     if (status)
         sd_lora_close(&l);
     *out = l;

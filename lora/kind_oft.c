@@ -1,74 +1,15 @@
-/* OFT (arXiv 2306.07280) and BOFT (arXiv 2311.06243): orthogonal blocks that turn a weight's outputs (kohya,
- * LyCORIS) or inputs (PEFT, OneTrainer). */
+/* OFT (arXiv 2306.07280) and BOFT (arXiv 2311.06243): orthogonal blocks that turn a weight's outputs, as
+ * kohya and LyCORIS have them. */
 #include "lora/module.h"
 #include "lora/rotation.h"
+#include "lora/turning.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-/* Every block of a module as rows of one matrix [count * size, size]. */
-struct blocks {
-    uint32_t count, size;
-    double *q;     /* skew-symmetric */
-    float *turned; /* I + s (R - I), perhaps transposed */
-};
-
 static uint32_t no_rank(const struct sd_lora_module *m) {
     (void)m;
     return 0;
-}
-
-static bool alloc_blocks(struct blocks *b, sd_edit *e) {
-    size_t count = (size_t)b->count * b->size * b->size;
-    b->q = calloc(count + 1, sizeof *b->q);
-    b->turned = calloc(count + 1, sizeof *b->turned);
-    if (!b->q || !b->turned)
-        sd_edit_fail(e, SD_E_MEMORY, "out of memory");
-    return !e->failed;
-}
-
-static void free_blocks(struct blocks *b) {
-    free(b->q);
-    free(b->turned);
-}
-
-/* The constraint shrinks all blocks together: their norm stays below alpha times the outputs. */
-static void constrain(struct blocks *b, double limit) {
-    size_t count = (size_t)b->count * b->size * b->size;
-    double sum = 0;
-    for (size_t i = 0; i < count; i++)
-        sum += b->q[i] * b->q[i];
-    double norm = sqrt(sum) + 1e-8;
-    for (size_t i = 0; limit > 0 && norm > limit && i < count; i++)
-        b->q[i] *= limit / norm;
-}
-
-struct turning {
-    double strength;
-    bool transposed, series;
-    unsigned terms;
-    bool backwards; /* (I - q)(I + q)^-1 */
-};
-
-/* Fills `turned` from `q`. */
-static void turn(struct blocks *b, const struct turning *t, sd_edit *e) {
-    size_t n = b->size;
-    double *r = malloc((n * n + 1) * sizeof *r);
-    bool ok = r;
-    for (uint32_t block = 0; ok && block < b->count; block++) {
-        double *q = b->q + block * n * n;
-        for (size_t i = 0; t->backwards && i < n * n; i++)
-            q[i] = -q[i];
-        ok = t->series ? sd_cayley_series(r, q, n, t->terms) : sd_cayley(r, q, n);
-        for (size_t i = 0; ok && i < n; i++)
-            for (size_t j = 0; j < n; j++) {
-                double one = i == j, value = t->transposed ? r[j * n + i] : r[i * n + j];
-                b->turned[block * n * n + i * n + j] = (float)(one + t->strength * (value - one));
-            }
-    }
-    if (!ok)
-        sd_edit_fail(e, SD_E_MEMORY, "out of memory");
-    free(r);
 }
 
 /* W = rescale * x, or x alone. */
@@ -84,7 +25,7 @@ static void finish(const struct sd_lora_site *site, sd_edit *e, sd_matrix x) {
 }
 
 /* to = each block times its rows of x; `stage` counts sets of rows / size blocks. */
-static void turn_rows(sd_edit *e, sd_matrix to, const struct blocks *b, uint32_t stage, sd_matrix x) {
+static void turn_rows(sd_edit *e, sd_matrix to, const struct sd_lora_blocks *b, uint32_t stage, sd_matrix x) {
     uint32_t n = b->size;
     if (e->failed)
         return;
@@ -107,15 +48,18 @@ static void turn_rows(sd_edit *e, sd_matrix to, const struct blocks *b, uint32_t
 
 /* Reads `oft_blocks`, [count, size, size] in all, and turns them. False (with the edit failed) when that
  * cannot be. */
-static bool read_blocks(const struct sd_lora_site *site, sd_edit *e, struct blocks *b, bool transposed) {
+static bool read_blocks(const struct sd_lora_site *site, sd_edit *e, struct sd_lora_blocks *b,
+                        bool transposed) {
     const struct sd_lora_module *m = site->module;
     size_t n = b->size;
     float *values = sd_lora_values(site, e, ROLE_OFT_BLOCKS);
-    if (values && alloc_blocks(b, e)) {
+    if (values && sd_lora_alloc_blocks(b, e)) {
         for (uint32_t i = 0; i < b->count; i++)
             sd_skew(b->q + i * n * n, values + i * n * n, n);
-        constrain(b, (double)m->alpha * site->target->n);
-        turn(b, &(struct turning){.strength = site->strength, .transposed = transposed}, e);
+        /* All blocks together: their norm stays below alpha times the outputs. */
+        if (m->alpha > 0)
+            sd_lora_shrink_blocks(b, 0, b->count, (double)m->alpha * site->target->n);
+        sd_lora_turn(b, &(struct sd_lora_turning){.strength = site->strength, .transposed = transposed}, e);
     }
     free(values);
     return !e->failed;
@@ -142,14 +86,14 @@ static bool oft_fits(const struct sd_lora_module *m) {
 static void oft_replace(const struct sd_lora_site *site, sd_edit *e) {
     const sd_file_tensor *t = site->module->tensor[ROLE_OFT_BLOCKS];
     sd_matrix w = sd_edit_weight(e), x = sd_edit_new(e, w.rows, w.columns);
-    struct blocks b = {.count = sd_lora_dim(t, 0), .size = sd_lora_dim(t, 1)};
+    struct sd_lora_blocks b = {.count = sd_lora_dim(t, 0), .size = sd_lora_dim(t, 1)};
     if (site->settings->kohya_oft && site->module->has_alpha && site->module->alpha == 0)
         return;
     if (!wrong_blocks(site, e, 0) && read_blocks(site, e, &b, true)) {
         turn_rows(e, x, &b, 0, w);
         finish(site, e, x);
     }
-    free_blocks(&b);
+    sd_lora_free_blocks(&b);
 }
 
 const struct sd_lora_kind sd_lora_kind_oft = {"OFT", oft_fits, no_rank, NULL, oft_replace};
@@ -173,7 +117,7 @@ static void boft_replace(const struct sd_lora_site *site, sd_edit *e) {
     uint32_t stages = sd_lora_dim(t, 0), count = sd_lora_dim(t, 1);
     sd_matrix w = sd_edit_weight(e), x = sd_edit_new(e, w.rows, w.columns),
               y = sd_edit_new(e, w.rows, w.columns);
-    struct blocks b = {.count = stages * count, .size = sd_lora_dim(t, 2)};
+    struct sd_lora_blocks b = {.count = stages * count, .size = sd_lora_dim(t, 2)};
     if (!wrong_blocks(site, e, 1) && (b.size % 2 || !stages || stages > 31 || count != 1u << (stages - 1)))
         sd_edit_fail(e, SD_E_FORMAT,
                      "%s: tensor %s: expected blocks of an even size in log2 of their number plus one "
@@ -192,66 +136,7 @@ static void boft_replace(const struct sd_lora_site *site, sd_edit *e) {
         }
         finish(site, e, x);
     }
-    free_blocks(&b);
+    sd_lora_free_blocks(&b);
 }
 
 const struct sd_lora_kind sd_lora_kind_boft = {"BOFT", boft_fits, no_rank, NULL, boft_replace};
-
-/* ---- OFT on the inputs ---- */
-
-static bool oft_input_fits(const struct sd_lora_module *m) {
-    return m->tensor[ROLE_OFT_R];
-}
-
-/* Size b of blocks that have b (b - 1) / 2 values. */
-static uint32_t block_size(uint32_t values) {
-    return (uint32_t)((1 + sqrt(1 + 8.0 * values)) / 2 + 0.5);
-}
-
-/* PEFT turns with R transposed; OneTrainer and newer kohya with R for convolutions. */
-static void oft_input_replace(const struct sd_lora_site *site, sd_edit *e) {
-    const sd_file_tensor *t = site->module->tensor[ROLE_OFT_R];
-    const struct sd_lora_settings *settings = site->settings;
-    uint32_t stored = sd_lora_dim(t, 0), upper = sd_lora_dim(t, 1), n = block_size(upper);
-    sd_matrix w = sd_edit_weight(e), x = sd_edit_new(e, w.rows, w.columns);
-    struct blocks b = {.count = stored, .size = n};
-    uint32_t needed = n ? w.columns / n : 0;
-    if (!e->failed &&
-        (n * (n - 1) / 2 != upper || needed * n != w.columns || (stored != needed && stored != 1)))
-        sd_edit_fail(e, SD_E_FORMAT,
-                     "%s: tensor %s: expected blocks that cover %u inputs, found %u rows of %u values",
-                     site->path, t->name, w.columns, stored, upper);
-    float *values = sd_lora_values(site, e, ROLE_OFT_R);
-    if (values && alloc_blocks(&b, e)) {
-        bool transposed = settings->peft || !site->target->convolution;
-        for (uint32_t i = 0; i < stored; i++)
-            sd_skew_from_upper(b.q + (size_t)i * n * n, values + (size_t)i * upper, n);
-        turn(&b,
-             &(struct turning){.strength = site->strength,
-                               .transposed = transposed,
-                               .series = !settings->exact_cayley,
-                               .terms = settings->cayley_terms,
-                               .backwards = settings->exact_cayley},
-             e);
-        sd_matrix blocks = sd_edit_values(e, b.turned, stored * n, n);
-        sd_edit_products(e, x, w, blocks,
-                         &(struct matrix_product){.m = w.rows,
-                                                  .n = n,
-                                                  .k = n,
-                                                  .batch = needed,
-                                                  .a_row = w.columns,
-                                                  .a_column = 1,
-                                                  .a_batch = n,
-                                                  .b_row = n,
-                                                  .b_column = 1,
-                                                  .b_batch = stored == 1 ? 0 : n * n,
-                                                  .to_row = w.columns,
-                                                  .to_batch = n,
-                                                  .alpha = 1});
-        sd_edit_sum(e, w, x, 1, x, 0);
-    }
-    free(values);
-    free_blocks(&b);
-}
-
-const struct sd_lora_kind sd_lora_kind_oft_input = {"OFT", oft_input_fits, no_rank, NULL, oft_input_replace};

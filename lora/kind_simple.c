@@ -34,10 +34,8 @@ const struct sd_lora_kind sd_lora_kind_norm = {"norm difference", norm_fits, no_
 
 /* ---- (IA)^3 ---- */
 
-/* W along one axis times 1 + s (w - one): `one` is 1 where the file's values are factors, 0 where they are
- * changes. */
-static void scale_axis(const struct sd_lora_site *site, sd_edit *e, sd_lora_role role, bool input,
-                       float one) {
+void sd_lora_scale_axis(const struct sd_lora_site *site, sd_edit *e, sd_lora_role role, bool input,
+                        float one) {
     const struct sd_lora_target *t = site->target;
     sd_matrix w = sd_edit_weight(e);
     float *values = sd_lora_values(site, e, role);
@@ -63,7 +61,7 @@ static bool ia3_fits(const struct sd_lora_module *m) {
 }
 
 static void ia3_replace(const struct sd_lora_site *site, sd_edit *e) {
-    scale_axis(site, e, ROLE_IA3, sd_lora_scalar(site->module->tensor[ROLE_ON_INPUT]) != 0, 0);
+    sd_lora_scale_axis(site, e, ROLE_IA3, sd_lora_scalar(site->module->tensor[ROLE_ON_INPUT]) != 0, 0);
 }
 
 const struct sd_lora_kind sd_lora_kind_ia3 = {"(IA)^3", ia3_fits, no_rank, NULL, ia3_replace};
@@ -73,7 +71,7 @@ static bool ia3_peft_fits(const struct sd_lora_module *m) {
 }
 
 static void ia3_peft_replace(const struct sd_lora_site *site, sd_edit *e) {
-    scale_axis(site, e, ROLE_IA3_L, site->module->input_side, 1);
+    sd_lora_scale_axis(site, e, ROLE_IA3_L, site->module->input_side, 1);
 }
 
 const struct sd_lora_kind sd_lora_kind_ia3_peft = {"(IA)^3", ia3_peft_fits, no_rank, NULL, ia3_peft_replace};

@@ -7,6 +7,7 @@
 #ifndef LORA_LORA_H
 #define LORA_LORA_H
 
+#include "sd/io/tensor_file.h"
 #include "sd/nn/edit.h"
 
 /* ---- what can be changed ---- */
@@ -23,6 +24,11 @@ struct sd_lora_target {
     bool convolution; /* the file has kernel sizes, even where they are 1 */
 };
 
+/* So many of a part's layers (tables of embeddings are among them) and norms. */
+struct sd_lora_count {
+    uint32_t layers, norms;
+};
+
 /* All layers of a model. Immutable once built, then usable from any thread. */
 typedef struct sd_lora_targets sd_lora_targets;
 
@@ -36,6 +42,7 @@ sd_status sd_lora_targets_add(sd_lora_targets *targets, sd_lora_part part, const
                               const void *user, sd_error *err);
 /* Makes the names searchable; the last call before matching. */
 sd_status sd_lora_targets_finish(sd_lora_targets *targets, sd_error *err);
+struct sd_lora_count sd_lora_targets_count(const sd_lora_targets *targets, sd_lora_part part);
 
 /* ---- files ---- */
 
@@ -45,6 +52,14 @@ typedef struct sd_lora sd_lora;
  * closed. */
 sd_status sd_lora_open(sd_lora **out, const char *path, sd_error *err);
 void sd_lora_close(sd_lora **lora);
+/* Whether a folder is PEFT's. */
+bool sd_lora_is_folder(const char *path);
+/* Whether the names of a file's tensors are those of an adapter; a model's are not. */
+bool sd_lora_is_file(const sd_tensor_file *file);
+/* What the file alone tells; nothing is matched in it. Lives as long as the file is open. */
+const struct sd_lora_report *sd_lora_about(const sd_lora *lora);
+/* Its tensors and metadata. */
+const sd_tensor_file *sd_lora_tensors(const sd_lora *lora);
 /* The path of the file with the tensors, which lies in the folder where that was opened. */
 const char *sd_lora_file(const sd_lora *lora);
 
@@ -69,9 +84,10 @@ struct sd_lora_report {
     const char *kinds;           /* "LoRA", or several: "LoRA, DoRA" */
     uint32_t rank_min, rank_max; /* 0 where the algorithm has none */
     uint32_t modules, matched;
+    struct sd_lora_count changed[SD_LORA_PARTS]; /* what of the model has a module */
     const char *const *unmatched; /* keys of the file that were not used, sorted; NULL-terminated */
     uint32_t unmatched_count;
-    const char *family;                   /* base model that names and shapes tell, or "unknown" */
+    const char *family;                   /* base model that names, shapes or metadata tell, or "unknown" */
     const char *base, *trigger, *license; /* from the metadata, or NULL */
 };
 

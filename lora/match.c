@@ -4,6 +4,7 @@
 
 #include "sd/base/str.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,14 +51,17 @@ static sd_status find_pairs(sd_lora_match *m, const char **unmatched, sd_error *
         const struct sd_lora_module *module = &l->modules[i];
         const struct sd_lora_target *target =
             useful(module) ? sd_lora_targets_find(m->targets, module->name) : NULL;
-        if (target)
+        if (target) {
             m->pairs[m->pair_count++] = (struct pair){module, target};
+            sd_lora_count_target(&m->report.changed[target->part], target);
+        }
         for (int role = 0; role < ROLES && !target; role++)
             if (module->tensor[role])
                 unmatched[m->report.unmatched_count++] = module->tensor[role]->name;
     }
     for (uint32_t i = 0; i < l->stray_count; i++)
         unmatched[m->report.unmatched_count++] = l->strays[i];
+    m->report.matched = m->pair_count;
     qsort(m->pairs, m->pair_count, sizeof *m->pairs, by_target);
     qsort(unmatched, m->report.unmatched_count, sizeof *unmatched, by_text);
     for (uint32_t i = 1; i < m->pair_count; i++)
@@ -67,43 +71,15 @@ static sd_status find_pairs(sd_lora_match *m, const char **unmatched, sd_error *
     return SD_OK;
 }
 
-static sd_status describe(sd_lora_match *m, sd_error *err) {
-    const sd_lora *l = m->lora;
-    struct sd_lora_report *r = &m->report;
-    sd_str kinds = {0};
-    const char *family = sd_lora_family(l);
-    for (uint32_t i = 0; i < l->module_count; i++) {
-        const struct sd_lora_module *module = &l->modules[i];
-        const char *names[] = {module->kind ? module->kind->name : NULL,
-                               module->tensor[ROLE_DORA] || module->tensor[ROLE_MAGNITUDE] ? "DoRA" : NULL};
-        for (int k = 0; k < 2; k++)
-            if (names[k] && !(kinds.text && strstr(kinds.text, names[k])))
-                sd_str_printf(&kinds, "%s%s", kinds.text ? ", " : "", names[k]);
-        if (!module->rank)
-            continue;
-        r->rank_max = module->rank > r->rank_max ? module->rank : r->rank_max;
-        r->rank_min = !r->rank_min || module->rank < r->rank_min ? module->rank : r->rank_min;
-    }
-    r->kinds = kinds.text ? sd_arena_strdup(&m->arena, kinds.text) : "nothing";
-    sd_str_clear(&kinds);
-    r->path = l->path;
-    r->name = l->name;
-    r->modules = l->module_count;
-    r->matched = m->pair_count;
-    r->family = family ? family : "unknown";
-    r->base = sd_tensor_file_metadata(l->file, "ss_base_model_version");
-    if (!r->base)
-        r->base = sd_tensor_file_metadata(l->file, "modelspec.architecture");
-    r->trigger = sd_tensor_file_metadata(l->file, "modelspec.trigger_phrase");
-    r->license = sd_tensor_file_metadata(l->file, "modelspec.license");
-    return r->kinds ? SD_OK : out_of_memory(err);
-}
-
 static sd_status refuse(const sd_lora_match *m, bool strict, sd_error *err) {
     const struct sd_lora_report *r = &m->report;
     if (!r->matched && r->family && !sd_lora_family_known(r->family) && strcmp(r->family, "unknown"))
         return sd_fail(err, SD_E_UNSUPPORTED, "%s: this LoRA is for %s, which this version cannot run",
                        r->path, r->family);
+    if (!r->matched && !strcmp(r->kinds, "nothing"))
+        return sd_fail(err, SD_E_FORMAT,
+                       "%s: none of its modules has all tensors of an algorithm; the first is %s", r->path,
+                       m->lora->modules[0].name);
     if (!r->matched)
         return sd_fail(
             err, SD_E_UNSUPPORTED,
@@ -164,6 +140,21 @@ static struct sd_lora_site site_of(const sd_lora_match *m, const struct pair *p,
     return (struct sd_lora_site){p->module, p->target, &m->lora->settings, m->lora->path, strength};
 }
 
+/* Scales are few: those that are no numbers are found before they spoil every picture. */
+static sd_status check_scales(const sd_lora_match *m, const struct sd_lora_module *module, sd_error *err) {
+    static const sd_lora_role scales[] = {ROLE_DORA,   ROLE_MAGNITUDE, ROLE_RESCALE,
+                                          ROLE_BOFT_S, ROLE_IA3,       ROLE_IA3_L};
+    for (size_t k = 0; k < sizeof scales / sizeof *scales; k++) {
+        const sd_file_tensor *t = module->tensor[scales[k]];
+        for (uint64_t i = 0; t && i < sd_lora_count(t); i++)
+            if (!isfinite(sd_file_tensor_value(t, i)))
+                return sd_fail(
+                    err, SD_E_FORMAT, "%s: tensor %s: expected finite numbers, found %g at value %llu",
+                    m->lora->path, t->name, (double)sd_file_tensor_value(t, i), (unsigned long long)i);
+    }
+    return SD_OK;
+}
+
 /* Writes every edit once without running it, which checks all shapes. */
 static sd_status check_pairs(const sd_lora_match *m, sd_error *err) {
     for (uint32_t i = 0; i < m->pair_count; i++) {
@@ -175,6 +166,8 @@ static sd_status check_pairs(const sd_lora_match *m, sd_error *err) {
             edit_weight(&site, &e);
         sd_status status = sd_edit_status(&e, err);
         sd_edit_clear(&e);
+        if (!status)
+            status = check_scales(m, p->module, err);
         if (status)
             return status;
         if (needs_bias(p->module) && !p->target->has_bias)
@@ -182,6 +175,15 @@ static sd_status check_pairs(const sd_lora_match *m, sd_error *err) {
                            p->module->name);
     }
     return SD_OK;
+}
+
+/* Layers of the same names in other sizes are no help to somebody who mixed two families up. */
+static sd_status name_family(const sd_lora_match *m, sd_status status, sd_error *err) {
+    const char *theirs = m->report.family, *ours = sd_lora_model_family(m->targets);
+    if (!ours || !sd_lora_family_known(theirs) || !strcmp(theirs, ours))
+        return status;
+    return sd_fail(err, SD_E_UNSUPPORTED, "%s: this LoRA is for %s, and the model is %s", m->lora->path,
+                   theirs, ours);
 }
 
 sd_status sd_lora_match_create(sd_lora_match **out, const sd_lora *lora, const sd_lora_targets *targets,
@@ -194,10 +196,13 @@ sd_status sd_lora_match_create(sd_lora_match **out, const sd_lora *lora, const s
     m->targets = targets;
     size_t keys = sd_tensor_file_count(lora->file);
     const char **unmatched = sd_arena_array(&m->arena, keys + 1, sizeof *unmatched);
+    m->report = lora->about;
     m->report.unmatched = unmatched;
     sd_status status = unmatched ? find_pairs(m, unmatched, err) : out_of_memory(err);
-    if (!status && !(status = describe(m, err)) && !(status = refuse(m, strict, err)))
+    if (!status && !(status = refuse(m, strict, err)))
         status = check_pairs(m, err);
+    if (status && status != SD_E_MEMORY)
+        status = name_family(m, status, err);
     if (status)
         sd_lora_match_destroy(&m);
     *out = m;

@@ -1,14 +1,11 @@
 #include "lora/module.h"
 
-#include "sd/base/half.h"
-
 #include <stdlib.h>
-#include <string.h>
 
 static const struct sd_lora_kind *const kinds[] = {
-    &sd_lora_kind_lora,  &sd_lora_kind_loha,      &sd_lora_kind_lokr, &sd_lora_kind_oft,
-    &sd_lora_kind_boft,  &sd_lora_kind_oft_input, &sd_lora_kind_ia3,  &sd_lora_kind_ia3_peft,
-    &sd_lora_kind_glora, &sd_lora_kind_diff,      &sd_lora_kind_norm,
+    &sd_lora_kind_lora,     &sd_lora_kind_loha,      &sd_lora_kind_lokr,       &sd_lora_kind_oft,
+    &sd_lora_kind_boft,     &sd_lora_kind_oft_input, &sd_lora_kind_boft_input, &sd_lora_kind_ia3,
+    &sd_lora_kind_ia3_peft, &sd_lora_kind_glora,     &sd_lora_kind_diff,       &sd_lora_kind_norm,
 };
 
 const struct sd_lora_kind *sd_lora_find_kind(const struct sd_lora_module *module) {
@@ -86,32 +83,8 @@ sd_matrix sd_lora_load(const struct sd_lora_site *site, sd_edit *e, sd_lora_role
     return sd_edit_load(e, &raw, rows, columns);
 }
 
-static float value_at(const sd_file_tensor *t, uint64_t i) {
-    uint16_t half;
-    float value;
-    double wide;
-    int64_t whole = 0;
-    switch (t->dtype) {
-    case SD_FILE_F32:
-        memcpy(&value, t->data + 4 * i, 4);
-        return value;
-    case SD_FILE_F64:
-        memcpy(&wide, t->data + 8 * i, 8);
-        return (float)wide;
-    case SD_FILE_F16:
-        memcpy(&half, t->data + 2 * i, 2);
-        return sd_f32_from_f16(half);
-    case SD_FILE_BF16:
-        memcpy(&half, t->data + 2 * i, 2);
-        return sd_f32_from_bf16(half);
-    default: /* flags and counts of every whole type, little-endian */
-        memcpy(&whole, t->data + i * (sd_file_dtype_bits(t->dtype) / 8), sd_file_dtype_bits(t->dtype) / 8);
-        return (float)whole;
-    }
-}
-
 float sd_lora_scalar(const sd_file_tensor *tensor) {
-    return tensor->bytes ? value_at(tensor, 0) : 0;
+    return tensor->bytes ? sd_file_tensor_value(tensor, 0) : 0;
 }
 
 float *sd_lora_values(const struct sd_lora_site *site, sd_edit *e, sd_lora_role role) {
@@ -127,7 +100,7 @@ float *sd_lora_values(const struct sd_lora_site *site, sd_edit *e, sd_lora_role 
         return NULL;
     }
     for (uint64_t i = 0; i < count; i++)
-        values[i] = value_at(t, i);
+        values[i] = sd_file_tensor_value(t, i);
     return values;
 }
 

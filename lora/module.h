@@ -29,6 +29,8 @@ typedef enum sd_lora_role {
     ROLE_LOKR_T2,
     ROLE_OFT_BLOCKS,
     ROLE_OFT_R,
+    ROLE_BOFT_R, /* PEFT */
+    ROLE_BOFT_S,
     ROLE_RESCALE,
     ROLE_GLORA_A1,
     ROLE_GLORA_A2,
@@ -63,6 +65,8 @@ struct sd_lora_settings {
     bool kohya_oft; /* alpha 0 leaves the weight */
     bool exact_cayley; /* use_cayley_neumann is false */
     uint32_t cayley_terms;
+    bool coft; /* blocks of OFT are shrunk to coft_limit over the root of their number */
+    double coft_limit;
 };
 
 /* A module at its layer, while steps are written. */
@@ -85,8 +89,8 @@ struct sd_lora_kind {
 };
 
 extern const struct sd_lora_kind sd_lora_kind_lora, sd_lora_kind_loha, sd_lora_kind_lokr, sd_lora_kind_oft,
-    sd_lora_kind_boft, sd_lora_kind_oft_input, sd_lora_kind_ia3, sd_lora_kind_ia3_peft, sd_lora_kind_glora,
-    sd_lora_kind_diff, sd_lora_kind_norm;
+    sd_lora_kind_boft, sd_lora_kind_oft_input, sd_lora_kind_boft_input, sd_lora_kind_ia3,
+    sd_lora_kind_ia3_peft, sd_lora_kind_glora, sd_lora_kind_diff, sd_lora_kind_norm;
 
 /* The first kind whose tensors the module has, or NULL. */
 const struct sd_lora_kind *sd_lora_find_kind(const struct sd_lora_module *module);
@@ -106,6 +110,11 @@ float sd_lora_scalar(const sd_file_tensor *tensor);
 /* Size of dimension i, 1 beyond the last. */
 uint32_t sd_lora_dim(const sd_file_tensor *tensor, uint32_t i);
 uint64_t sd_lora_count(const sd_file_tensor *tensor);
+
+/* W along one axis times 1 + s (w - one): `one` is 1 where the file's values are factors, 0 where they are
+ * changes. */
+void sd_lora_scale_axis(const struct sd_lora_site *site, sd_edit *e, sd_lora_role role, bool input,
+                        float one);
 
 /* Tucker form: to[p, q K + k] = sum over m, n of core[m,n,k] left[p,m] right[n,q]. `left` is stored [r,o]
  * when `transposed`, else [o,r]; right is [r,i]. */

@@ -42,6 +42,8 @@ static const struct {
     {".lokr_t2", ROLE_LOKR_T2},
     {".oft_blocks", ROLE_OFT_BLOCKS},
     {".oft_R.weight", ROLE_OFT_R},
+    {".boft_R", ROLE_BOFT_R},
+    {".boft_s", ROLE_BOFT_S},
     {".rescale", ROLE_RESCALE},
     {".a1.weight", ROLE_GLORA_A1},
     {".a2.weight", ROLE_GLORA_A2},

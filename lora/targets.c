@@ -14,6 +14,8 @@ struct sd_lora_targets {
     sd_arena arena;
     struct spelling *spellings;
     uint32_t count, capacity;
+    struct sd_lora_count all[SD_LORA_PARTS];
+    uint32_t context; /* width of the text that cross-attention reads */
 };
 
 enum { longest_name = 256 };
@@ -98,6 +100,9 @@ static bool add_layer(sd_lora_targets *t, const struct sd_lora_target *layer, co
     module[strlen(module) - strlen(".weight")] = 0;
     *target = *layer;
     target->module = module;
+    sd_lora_count_target(&t->all[layer->part], layer);
+    if (ends_with(name, ".attn2.to_k.weight"))
+        t->context = layer->c;
     if (!add_spelling(t, target, module))
         return false;
     if (!ldm || !ldm(user, module, other, sizeof other))
@@ -158,6 +163,21 @@ static const struct sd_lora_target *look_up(const sd_lora_targets *t, sd_lora_pa
     const struct spelling wanted = {key, NULL};
     const struct spelling *found = bsearch(&wanted, t->spellings, t->count, sizeof wanted, by_key);
     return found ? found->target : NULL;
+}
+
+struct sd_lora_count sd_lora_targets_count(const sd_lora_targets *t, sd_lora_part part) {
+    return t->all[part];
+}
+
+uint32_t sd_lora_targets_context(const sd_lora_targets *t) {
+    return t->context;
+}
+
+void sd_lora_count_target(struct sd_lora_count *count, const struct sd_lora_target *target) {
+    if (target->c > 1)
+        count->layers++;
+    else
+        count->norms++;
 }
 
 const struct sd_lora_target *sd_lora_targets_named(const sd_lora_targets *t, sd_lora_part part,

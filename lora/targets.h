@@ -10,6 +10,11 @@ const struct sd_lora_target *sd_lora_targets_find(const sd_lora_targets *targets
 const struct sd_lora_target *sd_lora_targets_named(const sd_lora_targets *targets, sd_lora_part part,
                                                    const char *module, size_t length);
 
+/* Width of the text that the UNet's cross-attention reads, 0 when there is none. */
+uint32_t sd_lora_targets_context(const sd_lora_targets *targets);
+/* Adds one to what it counts as. */
+void sd_lora_count_target(struct sd_lora_count *count, const struct sd_lora_target *target);
+
 /* The layer's index in sd_lora_strength.block. */
 uint32_t sd_lora_block(const struct sd_lora_target *target);
 

@@ -198,23 +198,6 @@ static sd_status open_single(sd_checkpoint *c, const struct sd_separate_parts *s
     return c->part[SD_PART_UNET].file || separate->unet ? SD_OK : sd_checkpoint_not_a_model(c, file, err);
 }
 
-/* The last part of the path without slashes at its end and without a known extension. */
-static char *name_of(sd_arena *arena, const char *path) {
-    char *copy = sd_arena_strdup(arena, path);
-    if (!copy)
-        return NULL;
-    size_t n = strlen(copy);
-    while (n > 1 && copy[n - 1] == '/')
-        copy[--n] = 0;
-    char *slash = strrchr(copy, '/'), *name = slash && slash[1] ? slash + 1 : copy;
-    char *dot = strrchr(name, '.');
-    if (dot && dot != name &&
-        (!strcmp(dot, ".safetensors") || !strcmp(dot, ".sft") || !strcmp(dot, ".gguf") ||
-         !strcmp(dot, ".ckpt")))
-        *dot = 0;
-    return name;
-}
-
 static sd_status open_parts(sd_checkpoint *c, const struct sd_separate_parts *separate, sd_error *err) {
     struct stat st;
     if (stat(c->path, &st))
@@ -237,9 +220,11 @@ sd_status sd_checkpoint_open(sd_checkpoint **out, const char *path, const struct
     sd_checkpoint *c = calloc(1, sizeof *c);
     if (!c)
         return sd_fail(err, SD_E_MEMORY, "out of memory");
+    char name[256];
     c->vae = sd_vae_sd1;
+    sd_tensor_file_name(path, name, sizeof name);
     c->path = sd_arena_strdup(&c->arena, path);
-    c->name = name_of(&c->arena, path);
+    c->name = sd_arena_strdup(&c->arena, name);
     sd_status status = c->path && c->name ? open_parts(c, separate ? separate : &none, err)
                                           : sd_fail(err, SD_E_MEMORY, "out of memory");
     if (status)

@@ -3,6 +3,7 @@
 #ifndef SD_CHECKPOINT_H
 #define SD_CHECKPOINT_H
 
+#include "clip/text_model.h"
 #include "sd/base/arena.h"
 #include "sd/io/file.h"
 #include "sd/io/tensor_file.h"
@@ -73,5 +74,11 @@ struct sd_separate_parts {
 sd_status sd_checkpoint_open(sd_checkpoint **out, const char *path, const struct sd_separate_parts *separate,
                              sd_error *err);
 void sd_checkpoint_close(sd_checkpoint **checkpoint);
+
+/* Fills checkpoint->unet. */
+sd_status sd_checkpoint_read_unet(sd_checkpoint *checkpoint, sd_error *err);
+/* Of the first text encoder (0) or the second (1), which must be there. */
+sd_status sd_checkpoint_read_text(const sd_checkpoint *checkpoint, int which, struct sd_text_config *out,
+                                  sd_error *err);
 
 #endif

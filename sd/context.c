@@ -44,8 +44,8 @@ sd_status sd_devices(sd_device *out, size_t capacity, size_t *count, sd_error *e
     return status;
 }
 
-/* Where pipelines are kept between runs (XDG Base Directory Specification); false when there is no home. */
-static bool default_cache_dir(char *out, size_t size) {
+/* The XDG Base Directory Specification's. */
+bool sd_default_cache_dir(char *out, size_t size) {
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     int n = cache && cache[0] == '/' ? snprintf(out, size, "%s/sdvk", cache)
             : home && home[0] == '/' ? snprintf(out, size, "%s/.cache/sdvk", home)
@@ -64,7 +64,7 @@ sd_status sd_context_create(sd_context **out, const sd_context_options *options,
     context->log = options->log;
     const char *folder = options->cache_dir;
     if (!folder)
-        folder = default_cache_dir(cache, sizeof cache) ? cache : NULL;
+        folder = sd_default_cache_dir(cache, sizeof cache) ? cache : NULL;
     const struct sd_vk_options vk = {.device = options->device,
                                      .cache_dir = folder,
                                      .validation = options->validation,

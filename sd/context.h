@@ -13,4 +13,7 @@ struct sd_context {
     char *models; /* the folder where names are looked up, or NULL */
 };
 
+/* Where pipelines and hashes are kept between runs; false when there is no home, or its name is too long. */
+bool sd_default_cache_dir(char *out, size_t size);
+
 #endif

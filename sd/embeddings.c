@@ -1,5 +1,7 @@
 #include "sd/embeddings.h"
 
+#include "sd/io/tensor_file.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,7 +87,7 @@ static sd_status add_asked(struct sd_embeddings *e, const char *word, sd_error *
     sd_status status = sd_library_resolve(e->model->context->models, SD_LIBRARY_EMBEDDING, word, &path, err);
     if (status)
         return status;
-    sd_library_file_name(path, name, sizeof name);
+    sd_tensor_file_name(path, name, sizeof name);
     if (!(status = add(e, name, path, true, err))) {
         struct sd_embedding *x = &e->items[e->count - 1];
         status = sd_embedding_open(x, e->model, &fits, err);

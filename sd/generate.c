@@ -1,4 +1,5 @@
 #include "sd/base/clock.h"
+#include "sd/distilled.h"
 #include "sd/latent.h"
 #include "sd/picture_input.h"
 #include "sd/preview.h"
@@ -226,6 +227,14 @@ static sd_status read_prompts(struct run *run, sd_error *err) {
     return status ? status : sd_embeddings_find(&run->embeddings, run->model, p, err);
 }
 
+/* A distilled LoRA changes the defaults, once it is known. */
+static sd_status ask_loras(struct run *run, const sd_params *given, sd_error *err) {
+    sd_params params = given ? *given : (sd_params){0};
+    return sd_distilled_fill(&params, run->model)
+               ? sd_request_resolve(&run->request, run->model, &params, err)
+               : SD_OK;
+}
+
 /* Everything before the decoder. */
 static sd_status make_latents(struct run *run, sd_model *model, const sd_params *params, double *text_seconds,
                               sd_error *err) {
@@ -237,6 +246,8 @@ static sd_status make_latents(struct run *run, sd_model *model, const sd_params 
         status = read_prompts(run, err);
     if (!status)
         status = sd_model_use_loras(model, &run->request.params, &run->prompt, err);
+    if (!status)
+        status = ask_loras(run, params, err);
     if (!status)
         status = encode_text(run, err);
     *text_seconds = sd_now() - run->began;

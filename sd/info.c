@@ -1,7 +1,10 @@
 /* What `sdvk info` says of a file, without a device. */
+#include "sd/info.h"
+
 #include "clip/inversion.h"
+#include "lora/lora.h"
 #include "sd/checkpoint.h"
-#include "sd/sd.h"
+#include "sd/context.h"
 
 #include "sd/io/image.h"
 #include "sd/io/infotext.h"
@@ -59,7 +62,7 @@ static sd_status describe_picture(cJSON *json, const char *path, sd_error *err) 
     return SD_OK;
 }
 
-static void add_metadata(cJSON *json, const sd_tensor_file *file) {
+void sd_info_metadata(cJSON *json, const sd_tensor_file *file) {
     cJSON *metadata = cJSON_AddObjectToObject(json, "metadata");
     for (size_t i = 0; i < sd_tensor_file_metadata_count(file); i++) {
         const sd_file_metadata *m = sd_tensor_file_metadata_at(file, i);
@@ -68,7 +71,7 @@ static void add_metadata(cJSON *json, const sd_tensor_file *file) {
 }
 
 /* Tensors by element type: {"F16": {"tensors": 686, "bytes": 1719123}}. */
-static void add_types(cJSON *json, sd_tensor_file *const *files, size_t count) {
+void sd_info_types(cJSON *json, const sd_tensor_file *const *files, size_t count) {
     cJSON *types = cJSON_AddObjectToObject(json, "types");
     double tensors[SD_FILE_DTYPES] = {0}, bytes[SD_FILE_DTYPES] = {0};
     for (size_t f = 0; f < count; f++)
@@ -85,9 +88,9 @@ static void add_types(cJSON *json, sd_tensor_file *const *files, size_t count) {
         }
 }
 
-static sd_status add_hashes(cJSON *json, const char *path, sd_error *err) {
+sd_status sd_info_hashes(cJSON *json, const char *path, sd_hash_cache *hashes, sd_error *err) {
     char hex[SD_SHA256_HEX], short_hash[SD_SHORT_HASH];
-    sd_status status = sd_file_sha256(path, 0, hex, err);
+    sd_status status = sd_hash_cache_get(hashes, path, SD_HASH_FILE, hex, err);
     if (status)
         return status;
     sd_short_hash(hex, short_hash);
@@ -97,15 +100,11 @@ static sd_status add_hashes(cJSON *json, const char *path, sd_error *err) {
 }
 
 static void describe_networks(cJSON *json, sd_checkpoint *c) {
-    const struct sd_checkpoint_part *unet = &c->part[SD_PART_UNET];
     cJSON *parts = cJSON_AddArrayToObject(json, "parts");
     for (int i = 0; i < SD_PARTS; i++)
         if (c->part[i].file)
             cJSON_AddItemToArray(parts, cJSON_CreateString(sd_part_name((sd_part)i)));
-    sd_status status = unet->config ? sd_unet_config_parse(&c->unet, unet->config, strlen(unet->config),
-                                                           unet->config_path, NULL)
-                                    : sd_unet_detect(&c->unet, &unet->source, NULL);
-    if (status)
+    if (sd_checkpoint_read_unet(c, NULL))
         return;
     const char *family = c->unet.add_dim           ? (c->part[SD_PART_TEXT].file ? "SDXL" : "SDXL refiner")
                          : c->unet.context == 1024 ? "SD 2"
@@ -116,7 +115,7 @@ static void describe_networks(cJSON *json, sd_checkpoint *c) {
     cJSON_AddNumberToObject(json, "input_channels", c->unet.in_channels);
 }
 
-static sd_status describe_model(cJSON *json, const char *path, sd_error *err) {
+static sd_status describe_model(cJSON *json, const char *path, sd_hash_cache *hashes, sd_error *err) {
     sd_checkpoint *c = NULL;
     sd_status status = sd_checkpoint_open(&c, path, NULL, err);
     if (status)
@@ -124,21 +123,11 @@ static sd_status describe_model(cJSON *json, const char *path, sd_error *err) {
     cJSON_AddStringToObject(json, "kind", "model");
     cJSON_AddStringToObject(json, "form", c->folder ? "diffusers folder" : "single file");
     describe_networks(json, c);
-    add_types(json, c->files, c->file_count);
-    add_metadata(json, c->part[SD_PART_UNET].file);
-    status = add_hashes(json, c->part[SD_PART_UNET].label, err);
+    sd_info_types(json, (const sd_tensor_file *const *)c->files, c->file_count);
+    sd_info_metadata(json, c->part[SD_PART_UNET].file);
+    status = sd_info_hashes(json, c->part[SD_PART_UNET].label, hashes, err);
     sd_checkpoint_close(&c);
     return status;
-}
-
-static bool is_lora(const sd_tensor_file *file, size_t *modules) {
-    *modules = 0;
-    for (size_t i = 0; i < sd_tensor_file_count(file); i++) {
-        const char *name = sd_tensor_file_at(file, i)->name;
-        *modules +=
-            strstr(name, "lora_down.weight") || strstr(name, "lora_A") || strstr(name, "lora.down.weight");
-    }
-    return *modules > 0;
 }
 
 static bool is_embedding(const char *path, cJSON *json) {
@@ -155,49 +144,60 @@ static bool is_embedding(const char *path, cJSON *json) {
     return true;
 }
 
-/* LoRAs and embeddings cannot be opened as models, but they can be described. */
-static sd_status describe_addition(cJSON *json, const char *path, bool *found, sd_error *err) {
+/* A file with tensors, or a folder. */
+static sd_status describe_tensors(cJSON *json, const char *path, bool folder, const sd_info_options *options,
+                                  sd_hash_cache *hashes, sd_error *err) {
     sd_tensor_file *file = NULL;
-    size_t modules;
+    if (folder)
+        return sd_lora_is_folder(path) ? sd_info_lora(json, path, options, hashes, err)
+                                       : describe_model(json, path, hashes, err);
     sd_status status = sd_tensor_file_open(path, &file, err);
-    bool lora = !status && is_lora(file, &modules);
-    *found = lora || (!status && is_embedding(path, json));
-    if (lora) {
-        cJSON_AddStringToObject(json, "kind", "LoRA");
-        cJSON_AddNumberToObject(json, "modules", (double)modules);
-    }
-    if (*found) {
-        add_types(json, &file, 1);
-        add_metadata(json, file);
-        status = add_hashes(json, path, err);
+    if (status)
+        return status;
+    if (sd_lora_is_file(file))
+        status = sd_info_lora(json, path, options, hashes, err);
+    else if (!is_embedding(path, json))
+        status = describe_model(json, path, hashes, err);
+    else {
+        const sd_tensor_file *const files[] = {file};
+        sd_info_types(json, files, 1);
+        sd_info_metadata(json, file);
+        status = sd_info_hashes(json, path, hashes, err);
     }
     sd_tensor_file_close(&file);
     return status;
 }
 
-sd_status sd_file_info(const char *path, char **out, sd_error *err) {
+static sd_status open_hashes(sd_hash_cache **out, const sd_info_options *options, sd_error *err) {
+    char cache[4096];
+    const char *folder = options->cache_dir;
+    if (!folder)
+        folder = sd_default_cache_dir(cache, sizeof cache) ? cache : NULL;
+    return sd_hash_cache_create(out, folder, &options->log, err);
+}
+
+sd_status sd_file_info(const char *path, const sd_info_options *options, char **out, sd_error *err) {
+    static const sd_info_options defaults;
     struct stat st;
+    sd_hash_cache *hashes = NULL;
     *out = NULL;
+    options = options ? options : &defaults;
     if (stat(path, &st))
         return sd_fail(err, errno == ENOENT || errno == ENOTDIR ? SD_E_NOT_FOUND : SD_E_IO, "%s: %s", path,
                        strerror(errno));
+    sd_status status = open_hashes(&hashes, options, err);
+    if (status)
+        return status;
     cJSON *json = cJSON_CreateObject();
-    if (!cJSON_AddStringToObject(json, "path", path)) {
-        cJSON_Delete(json);
-        return sd_fail(err, SD_E_MEMORY, "out of memory");
-    }
-    bool addition = false;
-    sd_status status = SD_OK;
-    if (S_ISREG(st.st_mode) && looks_like_picture(path))
+    if (!cJSON_AddStringToObject(json, "path", path))
+        status = sd_fail(err, SD_E_MEMORY, "out of memory");
+    else if (S_ISREG(st.st_mode) && looks_like_picture(path))
         status = describe_picture(json, path, err);
-    else {
-        if (S_ISREG(st.st_mode))
-            status = describe_addition(json, path, &addition, err);
-        if (!status && !addition)
-            status = describe_model(json, path, err);
-    }
+    else
+        status = describe_tensors(json, path, S_ISDIR(st.st_mode), options, hashes, err);
     if (!status && !(*out = cJSON_Print(json)))
         status = sd_fail(err, SD_E_MEMORY, "out of memory");
     cJSON_Delete(json);
+    sd_hash_cache_destroy(&hashes);
     return status;
 }

@@ -4,6 +4,7 @@
 
 #include "sd/base/arena.h"
 #include "sd/base/str.h"
+#include "sd/io/tensor_file.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -81,29 +82,6 @@ static bool is_called(const char *name, const char *lower) {
     return !*name && !*lower;
 }
 
-/* Length of the name without the extension of a file that holds tensors; 0 for other files. */
-static size_t stem_length(const char *name) {
-    static const char *const known[] = {".safetensors", ".sft", ".gguf", ".ckpt", ".pt", ".pth", ".bin"};
-    const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot && i < sizeof known / sizeof *known; i++)
-        if (is_called(dot, known[i]))
-            return (size_t)(dot - name);
-    return 0;
-}
-
-void sd_library_file_name(const char *path, char *out, size_t size) {
-    size_t n = strlen(path);
-    while (n > 1 && path[n - 1] == '/')
-        n--;
-    size_t begin = n;
-    while (begin && path[begin - 1] != '/')
-        begin--;
-    snprintf(out, size, "%.*s", (int)(n - begin), path + begin);
-    size_t stem = stem_length(out);
-    if (stem)
-        out[stem] = 0;
-}
-
 /* A VAE that lies beside the checkpoint it belongs to, as A1111 calls it. */
 static bool is_vae_beside(const char *name, size_t stem) {
     return stem > 4 && !strncmp(name + stem - 4, ".vae", 4);
@@ -166,7 +144,7 @@ static void read_folder(sd_library *l, sd_library_kind kind, const char *folder,
         if (e->d_name[0] == '.' || !sd_utf8_valid(e->d_name, strlen(e->d_name)))
             continue;
         char *path = sd_arena_printf(&l->arena, "%s/%s", folder, e->d_name);
-        size_t stem = stem_length(e->d_name);
+        size_t stem = sd_tensor_file_stem(e->d_name);
         if (!path)
             l->failed = true;
         else if (stat(path, &st))

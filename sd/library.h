@@ -14,9 +14,6 @@ sd_status sd_library_scan(sd_library **out, const char *folder, sd_library_kind 
 /* The folders that were read, joined by ", "; NULL when there is none for these kinds. */
 const char *sd_library_places(const sd_library *library);
 
-/* What a file is called: the last part of its path without extension, cut when it does not fit. */
-void sd_library_file_name(const char *path, char *out, size_t size);
-
 /* The last part of a file's name: "acme" of "style/acme". */
 const char *sd_library_stem(const char *name);
 

@@ -1,6 +1,7 @@
 #include "sd/lora_uses.h"
 
 #include "lora/lora.h"
+#include "sd/io/tensor_file.h"
 #include "sd/library.h"
 
 #include <stdlib.h>
@@ -46,7 +47,7 @@ sd_status sd_lora_uses_copy(struct sd_lora_uses *out, const sd_context *context,
         else
             status = sd_library_resolve(context->models, SD_LIBRARY_LORA, uses[i].path, &path, err);
         if (!status) {
-            sd_library_file_name(path, name, sizeof name);
+            sd_tensor_file_name(path, name, sizeof name);
             status = add(out, &uses[i], path, name, err);
         }
     }

@@ -19,12 +19,6 @@ static const struct sd_family *family_of(const sd_model *m) {
     return &families[m->text[0].config.act == SD_ACT_GELU ? family_sd2 : family_sd1];
 }
 
-static sd_status configure_unet(sd_checkpoint *c, sd_error *err) {
-    const struct sd_checkpoint_part *p = &c->part[SD_PART_UNET];
-    return p->config ? sd_unet_config_parse(&c->unet, p->config, strlen(p->config), p->config_path, err)
-                     : sd_unet_detect(&c->unet, &p->source, err);
-}
-
 uint32_t sd_model_pooled_width(const sd_model *m) {
     const struct sd_text_part *last = &m->text[m->text[1].present ? 1 : 0];
     if (!m->family->pooled)
@@ -53,9 +47,7 @@ static sd_status bind_text(sd_model *m, int which, sd_error *err) {
     struct sd_text_part *text = &m->text[which];
     if (!p->file)
         return SD_OK;
-    sd_status status =
-        p->config ? sd_text_config_parse(&text->config, p->config, strlen(p->config), p->config_path, err)
-                  : sd_text_detect(&text->config, &p->source, err);
+    sd_status status = sd_checkpoint_read_text(m->files, which, &text->config, err);
     if (status || (status = load_tokenizer(m->files, which, &text->tokenizer, err)))
         return status;
     if (sd_tokenizer_entries(text->tokenizer) > text->config.vocabulary)
@@ -255,7 +247,7 @@ sd_status sd_model_open(sd_model **out, sd_context *context, const char *path,
     m->family = &families[family_sd1];
     choose_precision(m, options->precision);
     sd_status status = sd_model_open_files(m, path, options, err);
-    if (!status && !(status = configure_unet(m->files, err)) &&
+    if (!status && !(status = sd_checkpoint_read_unet(m->files, err)) &&
         !(status = sd_autoencoder_configure(m->files, err)) && !(status = bind_text(m, 0, err)) &&
         !(status = bind_text(m, 1, err))) {
         choose_defaults(m);

@@ -1,7 +1,7 @@
 /* Changing which LoRAs are merged into a model. */
+#include "sd/distilled.h"
+#include "sd/layers.h"
 #include "sd/model.h"
-
-#include "unet/names.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,18 +20,13 @@ struct sd_weight_source sd_model_source(sd_model *m, sd_lora_part part) {
     return sd_adapted_source(&m->adapted[part]);
 }
 
-static bool ldm_name(const void *user, const char *canonical, char *buffer, size_t size) {
-    return sd_unet_ldm_name(user, canonical, buffer, size);
-}
-
 static sd_status name_layers(sd_model *m, sd_error *err) {
     sd_status status = sd_lora_targets_create(&m->targets, err);
     for (int part = 0; part < SD_LORA_PARTS && !status; part++) {
         const sd_weights *weights = sd_model_adapted_weights(m, (sd_lora_part)part);
         struct sd_weight_source source = sd_model_source(m, (sd_lora_part)part);
         if (weights)
-            status = sd_lora_targets_add(m->targets, (sd_lora_part)part, weights, &source,
-                                         part == SD_LORA_UNET ? ldm_name : NULL, &m->files->unet, err);
+            status = sd_layers_add(m->targets, (sd_lora_part)part, weights, &source, &m->files->unet, err);
     }
     return status ? status : sd_lora_targets_finish(m->targets, err);
 }
@@ -157,5 +152,12 @@ bool sd_model_lora(const sd_model *m, size_t index, sd_lora_info *out) {
                           .unet = a->strength.unet,
                           .text = a->strength.text,
                           .in_prompt = index >= m->loras.count};
+    struct sd_distilled d;
+    if (a->strength.unet > 0 && sd_distilled_find(a->file, &d)) {
+        out->method = d.method;
+        out->sampler = d.sampler;
+        out->steps = d.steps;
+        out->cfg_scale = d.cfg_scale;
+    }
     return true;
 }

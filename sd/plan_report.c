@@ -1,3 +1,4 @@
+#include "sd/distilled.h"
 #include "sd/latent.h"
 #include "sd/request.h"
 
@@ -75,7 +76,9 @@ sd_status sd_plan_generate(sd_model *model, const sd_params *params, sd_plan_rep
     struct sd_request r;
     uint64_t weights = 0, work = 0;
     *out = (sd_plan_report){0};
-    sd_status status = sd_request_resolve(&r, model, params, err);
+    sd_params filled = params ? *params : (sd_params){0};
+    sd_distilled_fill(&filled, model);
+    sd_status status = sd_request_resolve(&r, model, &filled, err);
     for (int i = 0; i < 2 && !status; i++)
         if (model->text[i].present)
             status = plan_text(model, &r, i, out, err);

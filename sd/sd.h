@@ -171,6 +171,11 @@ typedef struct sd_lora_info {
     const char *base, *trigger, *license; /* from its metadata, or NULL */
     float unet, text;
     bool in_prompt; /* not of the model's set, but of the last request's prompt */
+    /* A distilled LoRA's method ("LCM", "Lightning" ...) by its metadata or name, and the defaults that
+     * requests have with it; NULL and 0 for others. */
+    const char *method, *sampler;
+    uint32_t steps;
+    float cfg_scale;
 } sd_lora_info;
 /* False behind the last one. */
 bool sd_model_lora(const sd_model *model, size_t index, sd_lora_info *out);
@@ -247,8 +252,8 @@ typedef struct sd_progress {
     const sd_picture *preview; /* what the step's estimate looks like, small; NULL most of the time */
 } sd_progress;
 
-/* Numbers at 0 and strings at NULL mean the default that the options table states (sd_option_at). Pointers
- * are borrowed for the call. */
+/* Numbers at 0 and strings at NULL mean the default that the options table states (sd_option_at), or that of
+ * a distilled LoRA (sd_lora_info). Pointers are borrowed for the call. */
 typedef struct sd_params {
     /* <lora:NAME[:unet[:te]]> in the prompt merges a LoRA of the context's model folder for this request,
      * beside the model's set. In the negative prompt it is text, as in A1111. */
@@ -482,8 +487,16 @@ sd_status sd_audit_verify(const char *path, uint64_t *entries, char last[65], sd
 
 /* ---- files ---- */
 
-/* What `sdvk info` prints: a JSON object for a model, LoRA, embedding or picture. Free with free(). */
-sd_status sd_file_info(const char *path, char **json, sd_error *err);
+typedef struct sd_info_options {
+    const char *model;     /* that a LoRA is compared with; NULL: the usual one of the LoRA's family */
+    const char *models;    /* folder in which the model's name is looked up; NULL: it is a path */
+    const char *cache_dir; /* of hashes, as in sd_context_options */
+    sd_logger log;
+} sd_info_options;
+
+/* What `sdvk info` prints: a JSON object for a model, LoRA, embedding or picture. `options` NULL: defaults.
+ * Needs no device. Free with free(). */
+sd_status sd_file_info(const char *path, const sd_info_options *options, char **json, sd_error *err);
 
 #ifdef __cplusplus
 }

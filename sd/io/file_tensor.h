@@ -81,6 +81,10 @@ sd_dtype sd_file_dtype_base(sd_file_dtype dtype);
 /* Bytes of a tensor of this shape; false when the product overflows or ends inside a byte or block. */
 bool sd_file_tensor_size(sd_file_dtype dtype, uint32_t rank, const uint64_t *shape, uint64_t *bytes);
 
+/* The value at `index` (row-major) as a float. NAN of types that hold no number of their own: F8 without sign
+ * or with other rules than those of sd/base/dtype.h, F4 and F6, complex and quantised ones. */
+float sd_file_tensor_value(const sd_file_tensor *tensor, uint64_t index);
+
 /* "[320,4,3,3]"; cut when it does not fit. */
 void sd_file_shape_text(uint32_t rank, const uint64_t *shape, char *out, unsigned size);
 

@@ -32,4 +32,13 @@ size_t sd_tensor_file_metadata_count(const sd_tensor_file *file);
 const sd_file_metadata *sd_tensor_file_metadata_at(const sd_tensor_file *file, size_t index);
 const char *sd_tensor_file_metadata(const sd_tensor_file *file, const char *key); /* NULL when absent */
 
+/* ---- names ---- */
+
+/* Length of a file's name without its extension, where that is one of files that hold tensors; 0 otherwise.
+ */
+size_t sd_tensor_file_stem(const char *name);
+/* What a file or folder is called: the last part of its path without such an extension, cut when it does not
+ * fit. */
+void sd_tensor_file_name(const char *path, char *out, size_t size);
+
 #endif

@@ -403,6 +403,7 @@ def folder_rows(t):
         ("latent_channels", 16, ": the UNet reads 4 channels and gives 4, but the VAE's latents have 16"),
         ("scaling_factor", 0, "/vae/config.json: scaling_factor: expected a number other than 0"),
         ("scaling_factor", "big", "/vae/config.json: scaling_factor: expected a number"),
+        ("scaling_factor", math.nan, "/vae/config.json: expected a JSON object"),
         ("block_out_channels", None, "/vae/config.json: block_out_channels: expected a list of 1 to 4 numbers"),
         ("norm_num_groups", 3,
          "/vae/config.json: block_out_channels[0]: expected a multiple of norm_num_groups 3, found 8")])

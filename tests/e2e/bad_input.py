@@ -3,7 +3,7 @@ import os
 import unittest
 
 import refusals
-from program import MODEL
+from program import MODEL, ROOT
 
 
 def command_rows(t):
@@ -31,6 +31,10 @@ def command_rows(t):
     t.row(["info", "a", "b"], "info: expected one file, found also 'b'")
     t.row(["info", "none.png"], "none.png: No such file or directory")
     t.row(["info", "{tmp}"], "{tmp}: not a model folder: expected model_index.json in it")
+    lora = ROOT / "samples/loras/acme.safetensors"
+    t.row(["info", lora, "--model", "none"], "none: cannot open the model: No such file or directory")
+    t.row(["info", lora, "--models", "none", "--model", "acme"],
+          "none: cannot open the model folder: No such file or directory")
     t.row(["models"], "models: expected a folder of models")
     t.row(["models", "a", "b"], "models: expected one folder, found also 'b'")
     t.row(["models", "none"], "none: cannot open the model folder: No such file or directory")

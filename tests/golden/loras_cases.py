@@ -1,7 +1,7 @@
 """Which adapters loras.py makes: modules, ranks, alphas, algorithms and namings."""
 
 import torch
-from peft import IA3Config, LoHaConfig, LoKrConfig, LoraConfig, OFTConfig
+from peft import BOFTConfig, IA3Config, LoHaConfig, LoKrConfig, LoraConfig, OFTConfig
 
 F16, F32 = torch.float16, torch.float32
 ALL = (1.0, 0.5, -0.5)
@@ -194,6 +194,15 @@ def by_peft(g):
     g.folder(
         "peft_oft_shared", "sd1", "OFT, shared blocks", OFTConfig(block_share=True, **oft), 38, None, None
     )
+    coft = OFTConfig(coft=True, eps=1.2, **oft)
+    rules = lambda m: {"coft": 1.2}
+    g.folder("peft_coft", "sd1", "OFT, constrained", coft, 42, None, None, rules=rules)
+    one = BOFTConfig(boft_block_size=4, **unet)
+    g.folder("peft_boft", "sd1", "BOFT, one stage", one, 43, None, None)
+    stages = BOFTConfig(boft_block_size=4, boft_n_butterfly_factor=3, **unet)
+    g.folder("peft_boft_stages", "sd1", "BOFT, three stages", stages, 44, None, None)
+    bin = LoraConfig(r=2, lora_alpha=3, init_lora_weights=False, **unet)
+    g.folder("peft_bin", "sd1", "LoCon", bin, 45, 2, 3, rules={"alpha": 3}, pickled=True)
     loha = LoHaConfig(r=2, alpha=1, use_effective_conv2d=True, **unet)
     g.folder("peft_loha", "sd1", "LoHa, Tucker for convolutions", loha, 39, 2, 1, (1.0, 0.5), {"alpha": 1})
     lokr = LoKrConfig(r=2, alpha=3, decompose_factor=2, use_effective_conv2d=True, **unet)
@@ -214,12 +223,11 @@ def by_peft(g):
 
 def by_formula(g):
     """Layouts whose programs are no libraries: expected is what the table's formulas give."""
-    turned = [*LINEAR, B1 + "ff.net.2", R1 + "conv1"]
     g.formula(
         "oft_onetrainer",
         "sd1",
         "OFT",
-        {m: {"oft_R.weight": (shape[1:].numel() // 4, 6)} for m, shape in g.shapes("sd1", turned)},
+        {m: {"oft_R.weight": (shape[1:].numel() // 4, 6)} for m, shape in g.shapes("sd1", MIXED)},
         81,
         {"onetrainer": True},
         strength_rule="none",

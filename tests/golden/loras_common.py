@@ -64,6 +64,8 @@ FACTORS = {"hada_w1_b": 0.25, "hada_w2_b": 0.25, "hada_t1": 0.25, "hada_t2": 0.2
 STEADY = {
     "oft_blocks": 0.15,
     "oft_R": 0.1,
+    "boft_R": 0.2,
+    "boft_s": 0.2,
     "ia3_l": 0.3,
     "rescale": 0.2,
     "weight": 0.3,
@@ -75,7 +77,7 @@ STEADY = {
 def random(g, name, old):
     """Values for the tensor `name` of an adapter, so that weights change by a part of their size."""
     r = torch.randn(old.shape, generator=g)
-    if name in ("rescale", "ia3_l"):
+    if name in ("rescale", "ia3_l", "boft_s"):
         return 1 + STEADY[name] * r
     if name in ("dora_scale", "lora_magnitude_vector"):
         return old.detach() * (1 + 0.3 * r)
@@ -90,6 +92,16 @@ def random(g, name, old):
 
 
 # ---------------------------------------------------------------- files
+
+
+def read(path):
+    """The tensors of a file of either library."""
+    return torch.load(path, weights_only=True) if path.suffix == ".bin" else load_file(path)
+
+
+def weights_in(folder):
+    """The file with the weights in a folder of PEFT's."""
+    return next(folder.glob("adapter_model.*"))
 
 
 def settle(path):
@@ -120,8 +132,12 @@ def width(entry):
 
 
 def ordered(config):
-    """A configuration whose lists that were sets are sorted."""
-    return {k: sorted(v) if isinstance(v, (list, set)) else v for k, v in config.items()}
+    """A configuration whose lists that were sets are sorted, and whose paths are those below this folder."""
+    here = str(HERE) + "/"
+    return {
+        k: sorted(v) if isinstance(v, (list, set)) else v.removeprefix(here) if isinstance(v, str) else v
+        for k, v in config.items()
+    }
 
 
 def settle_config(path):

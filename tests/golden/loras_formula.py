@@ -19,7 +19,7 @@ ROLES = {
         for name in (
             "alpha dora_scale hada_w1_a hada_w1_b hada_w2_a hada_w2_b hada_t1 hada_t2 lokr_w1 lokr_w1_a lokr_w1_b "
             "lokr_w2 lokr_w2_a lokr_w2_b lokr_t2 oft_blocks rescale oft_R.weight on_input ia3_l a1.weight a2.weight "
-            "b1.weight b2.weight diff diff_b w_norm b_norm weight"
+            "boft_R boft_s b1.weight b2.weight diff diff_b w_norm b_norm weight"
         ).split()
     },
 }
@@ -140,6 +140,9 @@ def peft_orthogonal(w, v, rules):
     q = torch.zeros(vector.shape[0], b, b, dtype=vector.dtype)
     row, column = torch.triu_indices(b, b, 1)
     q[:, row, column], q[:, column, row] = vector, -vector
+    if "coft" in rules:
+        limit, n = rules["coft"] / math.sqrt(len(q)), q.norm(dim=(1, 2), keepdim=True)
+        q = torch.where(n > limit, q * limit / n, q)
     i = torch.eye(b, dtype=q.dtype)
     if rules.get("neumann", True):
         r = i + 2 * q + 2 * q @ q + 2 * q @ q @ q + q @ q @ q @ q
@@ -149,6 +152,22 @@ def peft_orthogonal(w, v, rules):
     if not (rules.get("onetrainer") and w.ndim == 4):
         r = r.transpose(1, 2)
     return torch.einsum("onc,ncd->ond", flat(w).reshape(w.shape[0], -1, b), r).reshape(w.shape)
+
+
+def peft_butterfly(w, v):
+    blocks, x = v["boft_R"], flat(w)
+    b = blocks.shape[-1]
+    column = torch.arange(x.shape[1])
+    for stage, r in enumerate(blocks):
+        h, q, i = 2**stage, (r - r.transpose(1, 2)) / 2, torch.eye(b, dtype=r.dtype)
+        group, inside = column // (b // 2), column % (b // 2)
+        rest, half, j = group // (2 * h), group // h % 2, group % h
+        to = (rest * 2 * h + 2 * j + half) * (b // 2) + inside
+        moved = torch.empty_like(x)
+        moved[:, to] = x
+        turned = torch.einsum("onc,ndc->ond", moved.reshape(len(x), -1, b), (i - q) @ (i + q).inverse())
+        x = turned.reshape(x.shape)[:, to]
+    return x.reshape(w.shape) * v["boft_s"].reshape(-1, *[1] * (w.ndim - 1))
 
 
 def merged(w, bias, v, s, rules):
@@ -171,6 +190,8 @@ def merged(w, bias, v, s, rules):
         return w, bias * factor if on_output and bias is not None else bias
     if "oft_blocks" in v:
         return orthogonal(w, v, s), bias
+    if "boft_R" in v:
+        return peft_butterfly(w, v), bias
     if "oft_R.weight" in v:
         return peft_orthogonal(w, v, rules), bias
     if "a1.weight" in v:

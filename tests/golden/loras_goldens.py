@@ -1,7 +1,7 @@
 """Makes adapters with their expected weights, checks them by the formulas and keeps the index."""
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 import loras_common as common
 import loras_formula as formula
@@ -26,7 +26,7 @@ class Goldens:
         self, name, family, naming, algorithm, rank, alpha, library, modules, expected, rules=None, **more
     ):
         folder = OUT / name
-        file = folder / "adapter_model.safetensors" if folder.is_dir() else OUT / f"{name}.safetensors"
+        file = common.weights_in(folder) if folder.is_dir() else OUT / f"{name}.safetensors"
         check(name, family, file, modules, expected, rules or {}, more.get("unmatched", []))
         tensors = {f"{s}.{k}": v for s, values in expected.items() for k, v in values.items()}
         save_file(tensors, OUT / f"{name}.expected.safetensors", {"format": "pt"})
@@ -129,11 +129,10 @@ class Goldens:
     def folder(
         self, name, family, algorithm, config, seed, rank, alpha, strengths=(1.0,), rules=None, **more
     ):
-        part = more.pop("part", "unet")
-        expected = peft.by_peft(OUT / name, family, part, config, seed, strengths)
-        file = OUT / name / "adapter_model.safetensors"
-        found = peft.names_in(file, {"base_model.model.": part}, formula.split)
-        if config.peft_type in ("IA3", "OFT"):
+        part, pickled = more.pop("part", "unet"), more.pop("pickled", False)
+        expected = peft.by_peft(OUT / name, family, part, config, seed, strengths, pickled)
+        found = peft.names_in(common.weights_in(OUT / name), {"base_model.model.": part}, formula.split)
+        if config.peft_type in ("IA3", "OFT", "BOFT"):
             more["strength_rule"] = "none"
         self.add(name, family, "peft", algorithm, rank, alpha, PEFT, found, expected, rules, **more)
 
@@ -166,7 +165,7 @@ class Goldens:
 def check(name, family, file, modules, expected, rules, unmatched):
     """The file alone, by README.md's formulas, must give what the library gave; and nothing else may change."""
     base = common.weights(common.pipeline(family))
-    tensors = formula.modules({k: v for k, v in load_file(file).items() if k not in unmatched})
+    tensors = formula.modules({k: v for k, v in common.read(file).items() if k not in unmatched})
     assert tensors.keys() == modules.keys(), (name, sorted(tensors.keys() ^ modules.keys()))
     for s, values in expected.items():
         named = {}

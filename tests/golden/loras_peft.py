@@ -4,11 +4,12 @@ import re
 import tempfile
 from pathlib import Path
 
+import peft.tuners.boft.layer as boft_layer
 import torch
 from peft import PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import get_peft_model_state_dict
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 import loras_common as common
 import networks_ldm as ldm
@@ -128,7 +129,7 @@ def by_script(path, family, naming, ranks, alphas, seed, dtype, strengths, metad
 def randomise(model, g):
     with torch.no_grad():
         for name, p in model.named_parameters():
-            kind = re.search(r"\.(lora_A|lora_B|lora_magnitude_vector|ia3_l|oft_R|hada_\w+|lokr_\w+)\.", name)
+            kind = re.search(r"\.(lora_A|lora_B|lora_magnitude_vector|ia3_l|b?oft_R|boft_s|hada_\w+|lokr_\w+)\.", name)
             if kind:
                 p.copy_(common.random(g, kind[1], p))
 
@@ -155,15 +156,27 @@ def by_diffusers(path, family, configs, seed, strengths, header=True, text_model
     return fused(family, path, strengths)
 
 
-def by_peft(folder, family, part, config, seed, strengths):
-    """An adapter folder as PEFT saves it."""
+class BlockDiagonal:
+    """What PEFT's CUDA kernel does. Without that, it would leave out all stages of BOFT but the first."""
+
+    @staticmethod
+    def apply(blocks):
+        return torch.stack([torch.block_diag(*stage) for stage in blocks])
+
+
+boft_layer.get_fbd_cuda, boft_layer.FastBlockDiag = lambda: True, BlockDiagonal
+
+
+def by_peft(folder, family, part, config, seed, strengths, pickled=False):
+    """An adapter folder as PEFT saves it, or once saved it."""
     torch.manual_seed(seed)
     g = torch.Generator().manual_seed(seed)
     model = get_peft_model(getattr(common.pipeline(family), part), config)
     randomise(model, g)
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, safe_serialization=not pickled)
     (folder / "README.md").unlink()
-    common.settle(folder / "adapter_model.safetensors")
+    if not pickled:
+        common.settle(folder / "adapter_model.safetensors")
     common.settle_config(folder / "adapter_config.json")
     out = {}
     for s in strengths:
@@ -181,7 +194,7 @@ def by_peft(folder, family, part, config, seed, strengths):
 def names_in(path, prefixes, split):
     """{name in the file: canonical name} where a file's names are canonical ones behind a prefix."""
     out = {}
-    for key in load_file(path):
+    for key in common.read(path):
         name = split(key)[0]
         prefix = next(p for p in prefixes if name.startswith(p))
         out[name] = common.canonical(*(prefixes[prefix] + "." + name.removeprefix(prefix)).split(".", 1))

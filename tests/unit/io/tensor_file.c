@@ -146,8 +146,31 @@ static void errors_are_the_formats_own(void **state) {
     assert_int_equal(sd_tensor_file_open(folder, &file, &err), SD_E_FORMAT);
 }
 
+static void names(void **state) {
+    (void)state;
+    static const char *const rows[][2] = {
+        {"acme.safetensors", "acme"},
+        {"a/b/style.v2.PT", "style.v2"},
+        {"models/v1.5", "v1.5"},
+        {"models/v1.5//", "v1.5"},
+        {"notes.txt", "notes.txt"},
+        {".safetensors", ".safetensors"},
+        {"/", ""},
+        {"", ""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char name[64];
+        sd_tensor_file_name(rows[i][0], name, sizeof name);
+        assert_string_equal(name, rows[i][1]);
+    }
+    char cut[4];
+    sd_tensor_file_name("folder/abcdef", cut, sizeof cut);
+    assert_string_equal(cut, "abc");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names),
         cmocka_unit_test(the_content_decides),
         cmocka_unit_test(files_of_torch_save_look_the_same),
         cmocka_unit_test(a_length_is_no_brace),

@@ -18,6 +18,7 @@
 #include "sd/io/safetensors.h"
 #include "sd/sd.h"
 #include "tests/unit/folder.h"
+#include "tests/unit/sd/psnr.h"
 #include "unet/names.h"
 #include "unet/weights.h"
 #include "vae/vae.h"
@@ -408,14 +409,6 @@ static void render(sd_context *context, const char *path, sd_precision precision
     sd_model_close(&model);
 }
 
-/* Peak signal-to-noise ratio in dB. */
-static double psnr(const uint8_t *x, const uint8_t *y, size_t count) {
-    double sum = 0;
-    for (size_t i = 0; i < count; i++)
-        sum += ((double)x[i] - y[i]) * ((double)x[i] - y[i]);
-    return sum > 0 ? 10 * log10(255.0 * 255.0 * (double)count / sum) : 999;
-}
-
 /* The same bytes if `exact`. Otherwise nearly: quantised layers have kernels of their own, which add up in
  * another order, and in f16 the values of the plain file are rounded, those that are expanded inside the
  * kernels are not. 60 and 38 dB are what other pictures in f32 and f16 are held to. */
@@ -427,8 +420,8 @@ static void same_picture(sd_context *context, const char *a, const char *b, cons
         render(context, b, precision, lora, y);
         if (exact)
             assert_memory_equal(x, y, sizeof x);
-        print_message("%s: %.1f dB\n", b, psnr(x, y, sizeof x));
-        assert_true(psnr(x, y, sizeof x) >= (p ? 38 : 60));
+        print_message("%s: %.1f dB\n", b, psnr_bytes(x, y, sizeof x));
+        assert_true(psnr_bytes(x, y, sizeof x) >= (p ? 38 : 60));
         size_t other = 0;
         for (size_t i = 3; i < sizeof x; i++)
             other += x[i] != x[i % 3];

@@ -10,9 +10,8 @@
 
 #include <cmocka.h>
 
-#include "sd/io/image.h"
-#include "sd/io/safetensors.h"
 #include "sd/latent.h"
+#include "tests/unit/sd/psnr.h"
 
 #define GOLDEN SDVK_SOURCE_DIR "/tests/golden/"
 
@@ -40,51 +39,17 @@ static sd_model *open_model(void **state, const char *path, sd_precision precisi
     return model;
 }
 
-/* Peak signal-to-noise ratio in dB of values whose range is `peak`. */
-static double psnr(const float *got, const float *want, size_t count, double peak) {
-    double sum = 0;
-    for (size_t i = 0; i < count; i++)
-        sum += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
-    return sum > 0 ? 10 * log10(peak * peak * (double)count / sum) : 999;
-}
-
-/* A golden [1,c,h,w] tensor as [h][w][c]. */
-static float *channels_last(const sd_safetensors *file, const char *name, size_t *count) {
-    const sd_file_tensor *t = sd_safetensors_find(file, name);
-    assert_non_null(t);
-    assert_int_equal(t->dtype, SD_FILE_F32);
-    assert_int_equal(t->rank, 4);
-    size_t c = t->shape[1], area = t->shape[2] * t->shape[3];
-    float *out = malloc(c * area * sizeof *out), value;
-    for (size_t k = 0; k < c; k++)
-        for (size_t p = 0; p < area; p++) {
-            memcpy(&value, t->data + (k * area + p) * 4, 4);
-            out[p * c + k] = value;
-        }
-    *count = c * area;
-    return out;
-}
-
 static void check_latents(void **state, const char *folder, const char *file, const char *tensor,
                           const sd_params *params, sd_precision precision, double least) {
     sd_model *model = open_model(state, folder, precision);
     sd_safetensors *golden;
     sd_error err;
     float *latents;
-    size_t values, count;
+    size_t values;
     assert_int_equal(sd_safetensors_open(file, &golden, &err), SD_OK);
     if (sd_generate_latents(model, params, &latents, &values, &err))
         fail_msg("%s", err.message);
-    float *want = channels_last(golden, tensor, &count);
-    assert_int_equal(values, count);
-    double high = 0;
-    for (size_t i = 0; i < count; i++)
-        high = fmax(high, fabs((double)want[i]));
-    double found = psnr(latents, want, count, high);
-    print_message("%s: %.1f dB\n", tensor, found);
-    if (!(found >= least))
-        fail_msg("%s: %.1f dB, expected at least %.1f", tensor, found, least);
-    free(want);
+    check_latent(golden, tensor, latents, values, least);
     free(latents);
     sd_safetensors_close(&golden);
     sd_model_close(&model);
@@ -141,16 +106,6 @@ static void load(const char *name, sd_image *image) {
         fail_msg("%s", err.message);
 }
 
-static double picture_psnr(const sd_picture *got, const sd_image *want) {
-    assert_int_equal(got->width, want->width);
-    assert_int_equal(got->height, want->height);
-    size_t count = (size_t)got->width * got->height * 3;
-    double sum = 0;
-    for (size_t i = 0; i < count; i++)
-        sum += ((double)got->pixels[i] - want->pixels[i]) * ((double)got->pixels[i] - want->pixels[i]);
-    return sum > 0 ? 10 * log10(255.0 * 255.0 * (double)count / sum) : 999;
-}
-
 static void sample_model_in_f32(void **state) {
     sd_model *model = open_model(state, SDVK_SOURCE_DIR "/samples/mockup", SD_PRECISION_F32);
     for (size_t i = 0; i < sizeof mockups / sizeof *mockups; i++) {
@@ -173,10 +128,7 @@ static void sample_model_in_f32(void **state) {
         }
         if (sd_generate(model, &params, &outputs, &err))
             fail_msg("%s: %s", m->png, err.message);
-        double found = picture_psnr(&outputs->items[0].picture, &want);
-        print_message("%s: %.1f dB\n", m->png, found);
-        if (!(found >= 45))
-            fail_msg("%s: %.1f dB, expected at least 45", m->png, found);
+        check_picture(m->png, &outputs->items[0].picture, &want, 45);
         sd_outputs_free(&outputs);
         sd_image_clear(&want);
         sd_image_clear(&init);
