@@ -97,21 +97,14 @@ uint coarse(uint at) {
     return half_at(d) | (offset ? half_at(d + 2) << 16 : 0);
 }
 
-void main() {
-    uint units = p.c / QUANT_UNIT, pairs = (units + 1) / 2;
-    uint i = (gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x) * 64 + gl_LocalInvocationID.x;
-    uint column = i % p.tile, pair = i / p.tile % pairs, tile = i / p.tile / pairs, n = tile * p.tile + column;
-    if (tile >= p.tiles)
-        return;
-    bool real = n < p.n;
-    uint row = p.paired != 0 ? (n & 1) * (p.n / 2) + n / 2 : n - p.column0;
-    if (real ? n < p.column0 || row < p.row0 || row - p.row0 >= p.rows : p.row0 != 0)
-        return;
-    QuantPlace place = quant_place(TYPE, p.tiles, p.tile, p.c);
+QuantPlace place;
+
+/* Units 2 * pair and the next of a column, whose source row lies at byte `from`. */
+void pack_pair(uint tile, uint column, uint pair, uint units, uint from, bool real) {
     Words to = Words(p.packed);
     uint per_block = QUANT_IS_K(TYPE) ? QUANT_OCTET : 1, shared_fine = 0;
     [[dont_unroll]] for (uint unit = 2 * pair; unit < min(2 * pair + 2, units); unit++) {
-        uint at = ((row - p.row0) * (units / per_block) + unit / per_block) * block_bytes(), s = unit % per_block;
+        uint at = from + unit / per_block * block_bytes(), s = unit % per_block;
         uint codes = quant_codes_at(TYPE, place, tile, unit, column), low[QUANT_WORDS(TYPE)];
         [[unroll]] for (uint w = 0; w < QUANT_WORDS(TYPE); w++) low[w] = 0;
         [[dont_unroll]] for (uint k = 0; k < QUANT_UNIT; k++) {
@@ -130,5 +123,18 @@ void main() {
             to.d[place.coarse + (tile * ((units + 7) / 8) + unit / 8) * p.tile + column] = real ? coarse(at) : 0;
     }
     if (!QUANT_HAS_M(TYPE))
-        to.d[place.fine + (tile * pairs + pair) * p.tile + column] = shared_fine;
+        to.d[place.fine + (tile * ((units + 1) / 2) + pair) * p.tile + column] = shared_fine;
+}
+
+void main() {
+    uint units = p.c / QUANT_UNIT, pairs = (units + 1) / 2;
+    uint n = p.first + gl_WorkGroupID.x * 64 + gl_LocalInvocationID.x;
+    if (n >= p.end)
+        return;
+    uint j = n - p.first, row = p.paired != 0 ? (j & 1) * (p.rows / 2) + j / 2 : j;
+    uint blocks = units / (QUANT_IS_K(TYPE) ? QUANT_OCTET : 1), tile = n / p.tile;
+    place = quant_place(TYPE, p.tiles, p.tile, p.c);
+    uint pair = gl_WorkGroupID.y * PACK_QUANT_PAIRS, end = min(pair + PACK_QUANT_PAIRS, pairs);
+    [[dont_unroll]] for (; pair < end; pair++)
+        pack_pair(tile, n - tile * p.tile, pair, units, row * blocks * block_bytes(), j < p.rows);
 }

@@ -2,7 +2,6 @@
 
 #include "sd/base/checked.h"
 #include "sd/nn/op.h"
-#include "shaders/pack_weight.h"
 #include "shaders/shaders.h"
 
 #include <stdlib.h>
@@ -42,29 +41,17 @@ static sd_status place(const sd_edit *e, struct places *p, sd_error *err) {
     return SD_OK;
 }
 
-/* The packing shader writes a vector of f32 values from every stored type. */
 static sd_status expand(struct sd_upload *u, const struct sd_raw *raw, uint64_t to, sd_error *err) {
     const sd_dtype_block block = sd_dtype_block_of(raw->dtype);
-    const uint32_t spec[] = {sd_raw_shader_type(sd_upload_dtype(raw->dtype))};
     uint64_t count = raw->bytes / block.bytes * block.values, most = SD_UPLOAD_BYTES / sizeof(float);
     sd_status status = SD_OK;
     for (uint64_t first = 0; first < count && !status; first += most) {
-        uint32_t now = (uint32_t)(count - first < most ? count - first : most), groups[3];
-        struct pack_weight_push push = {.packed = to + first * sizeof(float),
-                                        .n = now,
-                                        .c = 1,
-                                        .kh = 1,
-                                        .kw = 1,
-                                        .rows = now,
-                                        .tile = 1,
-                                        .run = 1,
-                                        .c_padded = 1,
-                                        .taps = 1,
-                                        .words = now};
-        sd_fold_groups(sd_ceil_div(now, threads), groups);
-        status = sd_upload_stage_values(u, raw, first, now, &push.source, err);
+        const struct sd_upload_span span = {first, count - first < most ? count - first : most};
+        struct pack_rows_push push = {
+            .packed = to + first * sizeof(float), .rows = 1, .c = (uint32_t)span.count};
+        status = sd_upload_stage(u, raw, true, &span, 1, &push.source, err);
         if (!status)
-            status = sd_upload_dispatch(u, &sd_shader_pack_weight, spec, 1, &push, sizeof push, groups, err);
+            status = sd_pack_rows(u, sd_upload_dtype(raw->dtype), false, push, err);
     }
     return status;
 }

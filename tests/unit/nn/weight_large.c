@@ -106,7 +106,7 @@ static void refused(sd_vk *vk, const struct sd_raw *raw, const char *found) {
     const sd_weight *table = sd_bind_table(w, 1, (uint32_t)raw->shape[1], "table");
     assert_int_equal(sd_weights_load(w, vk, &source, SD_WEIGHTS_LOSSLESS, &err), SD_E_UNSUPPORTED);
     snprintf(expected, sizeof expected,
-             "model.safetensors: tensor table: expected rows of at most 67108864 bytes, found %s", found);
+             "model.safetensors: tensor table: expected rows of at most 8388608 bytes, found %s", found);
     assert_string_equal(err.message, expected);
     assert_int_equal(table->address, 0);
     sd_weights_destroy(vk, &w);
