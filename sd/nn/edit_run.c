@@ -56,13 +56,23 @@ static sd_status expand(struct sd_upload *u, const struct sd_raw *raw, uint64_t 
     return status;
 }
 
+/* Whether rows can be read and written two values at a time (WIDE of shaders/matrix_product.glsl). */
+static bool is_wide(const struct matrix_product *p) {
+    const uint32_t columns = MATRIX_PRODUCT_COLUMNS / threads;
+    return p->a_column == 1 && p->b_column == 1 && p->n % columns == 0 &&
+           (p->k | p->a_row | p->a_batch | p->b_row | p->b_batch | p->to_row | p->to_batch) % 2 == 0;
+}
+
 static sd_status run_product(const struct places *p, const struct sd_edit_step *s, sd_error *err) {
     const struct matrix_product_push push = {p->at[s->a], p->at[s->b], p->at[s->to], s->product};
+    const uint32_t wide = is_wide(&s->product);
     uint32_t groups[3];
     sd_fold_groups(sd_ceil_div(s->product.m, MATRIX_PRODUCT_ROWS) *
                        sd_ceil_div(s->product.n, MATRIX_PRODUCT_COLUMNS) * s->product.batch,
                    groups);
-    return sd_upload_dispatch(p->u, &sd_shader_matrix_product, NULL, 0, &push, sizeof push, groups, err);
+    return sd_upload_dispatch(
+        p->u, sd_vk_info(p->u->vk)->int64 ? &sd_shader_matrix_product_int64 : &sd_shader_matrix_product,
+        &wide, 1, &push, sizeof push, groups, err);
 }
 
 static sd_status run_map(const struct places *p, const struct sd_edit_step *s, sd_error *err) {
