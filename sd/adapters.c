@@ -115,9 +115,16 @@ static bool edit(void *user, const char *name, struct sd_edit *e) {
     return any;
 }
 
+static void advise(void *user, const struct sd_raw *raw, bool done) {
+    const struct sd_adapted *a = user;
+    if (a->base.advise)
+        a->base.advise(a->base.user, raw, done);
+}
+
 struct sd_weight_source sd_adapted_source(struct sd_adapted *adapted) {
     return (struct sd_weight_source){.label = adapted->base.label,
                                      .user = adapted,
                                      .find = find,
+                                     .advise = advise,
                                      .edit = adapted->set->count ? edit : NULL};
 }

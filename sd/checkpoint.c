@@ -243,6 +243,8 @@ void sd_checkpoint_close(sd_checkpoint **checkpoint) {
         sd_bytes_clear(&c->vocabulary[i]);
         sd_bytes_clear(&c->merges[i]);
     }
+    for (int i = 0; i < SD_PARTS; i++)
+        free(c->turned[i].copy);
     sd_arena_clear(&c->arena);
     free(c);
     *checkpoint = NULL;

@@ -48,6 +48,12 @@ struct sd_checkpoint_part {
     struct sd_weight_source source;
 };
 
+/* A transposed copy of a tensor, which lasts until its data were read. */
+struct sd_turned {
+    const void *of;
+    void *copy;
+};
+
 struct sd_checkpoint {
     char *path, *name; /* name: last part of the path, without extension */
     bool folder;
@@ -59,7 +65,8 @@ struct sd_checkpoint {
     /* What the name tables need; filled by detection. */
     struct sd_unet_config unet;
     struct sd_vae_config vae;
-    sd_arena arena; /* names, transposed copies */
+    struct sd_turned turned[SD_PARTS];
+    sd_arena arena; /* names */
 };
 
 /* Files or folders that stand in for parts of a model, or are added to it; NULL and 0: none. */

@@ -7,6 +7,7 @@
 #include "vae/taesd.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool find_named(struct sd_checkpoint_part *part, const char *name, struct sd_raw *out) {
@@ -24,20 +25,6 @@ static bool find_named(struct sd_checkpoint_part *part, const char *name, struct
     return true;
 }
 
-/* Makes the raw tensor a copy as f32, for what has to be turned, which quantised blocks cannot. */
-static bool expand(sd_checkpoint *c, struct sd_raw *raw) {
-    sd_dtype_block block = sd_dtype_block_of(raw->dtype);
-    uint64_t values = raw->bytes / block.bytes * block.values;
-    float *copy = sd_arena_array(&c->arena, values, sizeof *copy);
-    if (!copy)
-        return false;
-    sd_dequantise(raw->dtype, raw->data, 0, values, copy);
-    raw->dtype = SD_F32;
-    raw->data = copy;
-    raw->bytes = values * sizeof *copy;
-    return true;
-}
-
 /* OpenCLIP stacks query, key and value as row blocks of one tensor. The third of whole quantised blocks is
  * whole blocks too, because their sizes are powers of two. */
 static bool take_third(struct sd_raw *raw, int part) {
@@ -49,22 +36,61 @@ static bool take_third(struct sd_raw *raw, int part) {
     return true;
 }
 
-/* OpenCLIP keeps its projection as [in,out]; the copy lives as long as the checkpoint. */
-static bool transpose(sd_checkpoint *c, struct sd_raw *raw) {
-    if (raw->rank != 2 || (sd_dtype_quantised(raw->dtype) && !expand(c, raw)))
-        return false;
-    uint32_t size = sd_dtype_size(raw->dtype);
-    uint64_t rows = raw->shape[0], columns = raw->shape[1];
-    char *copy = sd_arena_alloc(&c->arena, raw->bytes);
-    if (!copy)
-        return false;
+/* Fills copy[columns][rows] from data[rows][columns]. */
+static void turn(char *copy, const char *data, uint64_t rows, uint64_t columns, uint32_t size) {
     for (uint64_t i = 0; i < rows; i++)
         for (uint64_t j = 0; j < columns; j++)
-            memcpy(copy + (j * rows + i) * size, (const char *)raw->data + (i * columns + j) * size, size);
-    raw->data = copy;
-    raw->shape[0] = columns;
+            memcpy(copy + (j * rows + i) * size, data + (i * columns + j) * size, size);
+}
+
+/* A copy with rows and columns exchanged; of quantised blocks as f32, because they cannot be turned. */
+static void *turned_copy(const struct sd_raw *raw, sd_dtype dtype, uint64_t bytes) {
+    char *copy = malloc(bytes);
+    float *values = dtype == raw->dtype ? NULL : malloc(bytes);
+    bool ready = copy && (values || dtype == raw->dtype);
+    if (ready && values)
+        sd_dequantise(raw->dtype, raw->data, 0, bytes / sizeof *values, values);
+    if (ready)
+        turn(copy, values ? (const char *)values : raw->data, raw->shape[0], raw->shape[1],
+             sd_dtype_size(dtype));
+    free(values);
+    if (ready)
+        return copy;
+    free(copy);
+    return NULL;
+}
+
+/* OpenCLIP keeps its projection as [in,out]. The copy lasts until it was read (advise), or another tensor of
+ * the part is transposed. */
+static bool transpose(struct sd_checkpoint_part *part, struct sd_raw *raw) {
+    struct sd_turned *t = &part->checkpoint->turned[part->part];
+    const sd_dtype_block block = sd_dtype_block_of(raw->dtype);
+    sd_dtype dtype = sd_dtype_quantised(raw->dtype) ? SD_F32 : raw->dtype;
+    uint64_t rows = raw->shape[0], bytes = raw->bytes / block.bytes * block.values * sd_dtype_size(dtype);
+    if (raw->rank != 2 || !bytes)
+        return false;
+    if (t->of != raw->data) {
+        free(t->copy);
+        t->copy = turned_copy(raw, dtype, bytes);
+        t->of = t->copy ? raw->data : NULL;
+    }
+    raw->dtype = dtype;
+    raw->bytes = bytes;
+    raw->data = t->copy;
+    raw->shape[0] = raw->shape[1];
     raw->shape[1] = rows;
-    return true;
+    return t->copy != NULL;
+}
+
+void sd_checkpoint_advise(void *user, const struct sd_raw *raw, bool done) {
+    const struct sd_checkpoint_part *part = user;
+    struct sd_turned *t = &part->checkpoint->turned[part->part];
+    if (!t->copy || raw->data != t->copy)
+        sd_tensor_file_advise(part->file, raw->data, raw->bytes, done ? SD_FILE_DONE : SD_FILE_SOON);
+    else if (done) {
+        free(t->copy);
+        *t = (struct sd_turned){0};
+    }
 }
 
 static bool find_openclip(struct sd_checkpoint_part *part, const char *name, struct sd_raw *out) {
@@ -73,7 +99,7 @@ static bool find_openclip(struct sd_checkpoint_part *part, const char *name, str
         return false;
     if (theirs.part >= 0)
         return take_third(out, theirs.part);
-    return !theirs.transposed || transpose(part->checkpoint, out);
+    return !theirs.transposed || transpose(part, out);
 }
 
 static bool find_ldm(struct sd_checkpoint_part *part, const char *name, struct sd_raw *out) {
@@ -97,7 +123,7 @@ static bool find_diffusers(struct sd_checkpoint_part *part, const char *name, st
         return true;
     /* stable-diffusion.cpp renames OpenCLIP's tensors, but leaves the projection [in,out]. */
     return !strcmp(name, "text_projection.weight") && find_named(part, "text_projection", out) &&
-           transpose(part->checkpoint, out);
+           transpose(part, out);
 }
 
 /* Authors' files: a half's own, or both halves with these prefixes. */

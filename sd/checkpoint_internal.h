@@ -31,6 +31,7 @@ const char *sd_checkpoint_foreign(const sd_tensor_file *file);
 
 /* What a part's source calls; `user` is the part. */
 bool sd_checkpoint_find(void *user, const char *name, struct sd_raw *out);
+void sd_checkpoint_advise(void *user, const struct sd_raw *raw, bool done);
 
 bool sd_is_file(const char *path);
 

@@ -64,8 +64,10 @@ static void set(sd_checkpoint *c, const struct place *place, sd_tensor_file *fil
                                        .config = out->config,
                                        .config_path = out->config_path};
     out->label = sd_arena_strdup(&c->arena, path);
-    out->source = (struct sd_weight_source){
-        .label = out->label ? out->label : "model", .user = out, .find = sd_checkpoint_find};
+    out->source = (struct sd_weight_source){.label = out->label ? out->label : "model",
+                                            .user = out,
+                                            .find = sd_checkpoint_find,
+                                            .advise = sd_checkpoint_advise};
 }
 
 void sd_checkpoint_place_model(sd_checkpoint *c, sd_tensor_file *file, const char *path) {

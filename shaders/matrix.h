@@ -15,7 +15,7 @@
 
 /* Results of a workgroup of matrix_product.comp. */
 #define MATRIX_PRODUCT_ROWS 8
-#define MATRIX_PRODUCT_COLUMNS 256
+#define MATRIX_PRODUCT_COLUMNS 512
 
 /* matrix_product.comp: to[i] = alpha a[i] b[i] + beta to[i] for every i of a batch; a [m,k], b [k,n], to
  * [m,n]. */

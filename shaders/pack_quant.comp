@@ -37,30 +37,59 @@ uint block_bytes() {
                                                         : 136;
 }
 
-/* Code i of unit s of the block at `at`. */
-uint code(uint at, uint s, uint i) {
+/* Four neighbouring bytes. */
+uint word_at(uint at) {
+    uint shift = 8 * (at & 3), low = Words(p.source).d[at >> 2], high = Words(p.source).d[(at + 3) >> 2];
+    return shift == 0 ? low : low >> shift | high << 32 - shift;
+}
+
+/* Four neighbouring bits as the lowest ones of four bytes. */
+uint spread(uint bits) {
+    return bits & 1 | (bits & 2) << 7 | (bits & 4) << 14 | (bits & 8) << 21;
+}
+
+/* Codes i..i+3 of unit s of the block at `at`, one in each byte; i is a multiple of 4. */
+uint codes(uint at, uint s, uint i) {
+    uint low, high = 0, shift = 4 * (i / 16);
     if (TYPE == WEIGHT_Q8_0)
-        return byte_at(at + 2 + i);
+        return word_at(at + 2 + i);
     if (TYPE == WEIGHT_Q4_0 || TYPE == WEIGHT_IQ4_NL)
-        return byte_at(at + 2 + i % 16) >> 4 * (i / 16) & 15;
-    if (TYPE == WEIGHT_Q4_1)
-        return byte_at(at + 4 + i % 16) >> 4 * (i / 16) & 15;
-    if (TYPE == WEIGHT_Q5_0)
-        return (byte_at(at + 6 + i % 16) >> 4 * (i / 16) & 15) | (byte_at(at + 2 + i / 8) >> i % 8 & 1) << 4;
-    if (TYPE == WEIGHT_Q5_1)
-        return (byte_at(at + 8 + i % 16) >> 4 * (i / 16) & 15) | (byte_at(at + 4 + i / 8) >> i % 8 & 1) << 4;
-    if (TYPE == WEIGHT_Q2_K)
-        return byte_at(at + 16 + 32 * (s / 4) + i) >> 2 * (s % 4) & 3;
-    if (TYPE == WEIGHT_Q3_K)
-        return (byte_at(at + 32 + 32 * (s / 4) + i) >> 2 * (s % 4) & 3) | (byte_at(at + i) >> s & 1) << 2;
-    if (TYPE == WEIGHT_Q4_K)
-        return byte_at(at + 16 + 32 * (s / 2) + i) >> 4 * (s % 2) & 15;
-    if (TYPE == WEIGHT_Q5_K)
-        return (byte_at(at + 48 + 32 * (s / 2) + i) >> 4 * (s % 2) & 15) | (byte_at(at + 16 + i) >> s & 1) << 4;
-    if (TYPE == WEIGHT_Q6_K)
-        return (byte_at(at + 64 * (s / 4) + s % 2 * 32 + i) >> 4 * (s / 2 % 2) & 15) |
-               (byte_at(at + 128 + 32 * (s / 4) + i) >> 2 * (s % 4) & 3) << 4;
-    return byte_at(at + 8 + 16 * s + i % 16) >> 4 * (i / 16) & 15;
+        low = word_at(at + 2 + i % 16);
+    else if (TYPE == WEIGHT_Q4_1)
+        low = word_at(at + 4 + i % 16);
+    else if (TYPE == WEIGHT_Q5_0 || TYPE == WEIGHT_Q5_1) {
+        uint d = TYPE == WEIGHT_Q5_0 ? 2 : 4;
+        low = word_at(at + d + 4 + i % 16);
+        high = spread(byte_at(at + d + i / 8) >> i % 8);
+    } else if (TYPE == WEIGHT_Q2_K) {
+        low = word_at(at + 16 + 32 * (s / 4) + i);
+        shift = 2 * (s % 4);
+    } else if (TYPE == WEIGHT_Q3_K) {
+        low = word_at(at + 32 + 32 * (s / 4) + i);
+        shift = 2 * (s % 4);
+        high = word_at(at + i) >> s & 0x01010101;
+    } else if (TYPE == WEIGHT_Q4_K) {
+        low = word_at(at + 16 + 32 * (s / 2) + i);
+        shift = 4 * (s % 2);
+    } else if (TYPE == WEIGHT_Q5_K) {
+        low = word_at(at + 48 + 32 * (s / 2) + i);
+        shift = 4 * (s % 2);
+        high = word_at(at + 16 + i) >> s & 0x01010101;
+    } else if (TYPE == WEIGHT_Q6_K) {
+        low = word_at(at + 64 * (s / 4) + s % 2 * 32 + i);
+        shift = 4 * (s / 2 % 2);
+        high = word_at(at + 128 + 32 * (s / 4) + i) >> 2 * (s % 4) & 0x03030303;
+    } else
+        low = word_at(at + 8 + 16 * s + i % 16);
+    const uint bits = QUANT_LOW_BITS(TYPE);
+    return low >> shift & 0x01010101 * ((1u << bits) - 1) | high << bits;
+}
+
+/* The `bits` bits above bit `from` of each of four bytes, side by side. */
+uint gather(uint four, uint from, uint bits) {
+    uint mask = (1u << bits) - 1, all = 0;
+    [[unroll]] for (uint k = 0; k < 4; k++) all |= (four >> 8 * k + from & mask) << k * bits;
+    return all;
 }
 
 /* Q3_K's scale of sub-block t (0..15), less 32, in 8 bits. */
@@ -97,31 +126,24 @@ uint coarse(uint at) {
     return half_at(d) | (offset ? half_at(d + 2) << 16 : 0);
 }
 
-void main() {
-    uint units = p.c / QUANT_UNIT, pairs = (units + 1) / 2;
-    uint i = (gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x) * 64 + gl_LocalInvocationID.x;
-    uint column = i % p.tile, pair = i / p.tile % pairs, tile = i / p.tile / pairs, n = tile * p.tile + column;
-    if (tile >= p.tiles)
-        return;
-    bool real = n < p.n;
-    uint row = p.paired != 0 ? (n & 1) * (p.n / 2) + n / 2 : n - p.column0;
-    if (real ? n < p.column0 || row < p.row0 || row - p.row0 >= p.rows : p.row0 != 0)
-        return;
-    QuantPlace place = quant_place(TYPE, p.tiles, p.tile, p.c);
+QuantPlace place;
+
+/* Units 2 * pair and the next of a column, whose source row lies at byte `from`. */
+void pack_pair(uint tile, uint column, uint pair, uint units, uint from, bool real) {
     Words to = Words(p.packed);
     uint per_block = QUANT_IS_K(TYPE) ? QUANT_OCTET : 1, shared_fine = 0;
     [[dont_unroll]] for (uint unit = 2 * pair; unit < min(2 * pair + 2, units); unit++) {
-        uint at = ((row - p.row0) * (units / per_block) + unit / per_block) * block_bytes(), s = unit % per_block;
-        uint codes = quant_codes_at(TYPE, place, tile, unit, column), low[QUANT_WORDS(TYPE)];
+        uint at = from + unit / per_block * block_bytes(), s = unit % per_block;
+        uint first = quant_codes_at(TYPE, place, tile, unit, column), low[QUANT_WORDS(TYPE)];
         [[unroll]] for (uint w = 0; w < QUANT_WORDS(TYPE); w++) low[w] = 0;
-        [[dont_unroll]] for (uint k = 0; k < QUANT_UNIT; k++) {
-            uint q = real ? code(at, s, k) : 0;
-            const uint bits = QUANT_LOW_BITS(TYPE), more = QUANT_HIGH_BITS(TYPE);
-            low[k * bits / 32] |= (q & (1u << bits) - 1) << k * bits % 32;
+        const uint bits = QUANT_LOW_BITS(TYPE), more = QUANT_HIGH_BITS(TYPE);
+        [[unroll]] for (uint k = 0; k < QUANT_UNIT; k += 4) {
+            uint four = real ? codes(at, s, k) : 0;
+            low[k * bits / 32] |= gather(four, 0, bits) << k * bits % 32;
             if (more != 0)
-                low[bits + k * more / 32] |= (q >> bits) << k * more % 32;
+                low[bits + k * more / 32] |= gather(four, bits, more) << k * more % 32;
         }
-        [[unroll]] for (uint w = 0; w < QUANT_WORDS(TYPE); w++) to.d[codes + w] = low[w];
+        [[unroll]] for (uint w = 0; w < QUANT_WORDS(TYPE); w++) to.d[first + w] = low[w];
         uint f = real ? fine(at, s) : 0;
         if (QUANT_HAS_M(TYPE))
             to.d[place.fine + (tile * units + unit) * p.tile + column] = f;
@@ -130,5 +152,18 @@ void main() {
             to.d[place.coarse + (tile * ((units + 7) / 8) + unit / 8) * p.tile + column] = real ? coarse(at) : 0;
     }
     if (!QUANT_HAS_M(TYPE))
-        to.d[place.fine + (tile * pairs + pair) * p.tile + column] = shared_fine;
+        to.d[place.fine + (tile * ((units + 1) / 2) + pair) * p.tile + column] = shared_fine;
+}
+
+void main() {
+    uint units = p.c / QUANT_UNIT, pairs = (units + 1) / 2;
+    uint n = p.first + gl_WorkGroupID.x * 64 + gl_LocalInvocationID.x;
+    if (n >= p.end)
+        return;
+    uint j = n - p.first, row = p.paired != 0 ? (j & 1) * (p.rows / 2) + j / 2 : j;
+    uint blocks = units / (QUANT_IS_K(TYPE) ? QUANT_OCTET : 1), tile = n / p.tile;
+    place = quant_place(TYPE, p.tiles, p.tile, p.c);
+    uint pair = gl_WorkGroupID.y * PACK_QUANT_PAIRS, end = min(pair + PACK_QUANT_PAIRS, pairs);
+    [[dont_unroll]] for (; pair < end; pair++)
+        pack_pair(tile, n - tile * p.tile, pair, units, row * blocks * block_bytes(), j < p.rows);
 }

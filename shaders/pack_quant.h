@@ -2,6 +2,8 @@
 #ifndef PACK_QUANT_H
 #define PACK_QUANT_H
 
+#define PACK_QUANT_PAIRS 4 /* pairs of units that an invocation packs */
+
 #ifndef GL_core_profile
 #include <stdint.h>
 #define uint uint32_t
@@ -12,12 +14,12 @@
 
 struct pack_quant_push {
     uint2_address source, packed;
-    uint n, c;       /* rows and columns of the packed matrix */
-    uint column0;    /* packed row that source row 0 of this part is */
-    uint row0, rows; /* source rows that lie at `source` now */
+    uint first, end; /* packed columns to be made; those behind the source's rows become 0 */
+    uint rows;       /* that lie at `source`; with `paired` values and then as many gates */
+    uint paired;     /* columns first + 2j, first + 2j+1 are source rows j, rows/2 + j (GEGLU) */
+    uint c;          /* inputs */
     uint tile;       /* columns of a tile */
     uint tiles;
-    uint paired; /* packed rows 2j, 2j+1 are source rows j, n/2+j (GEGLU) */
 };
 
 #ifndef GL_core_profile

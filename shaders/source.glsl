@@ -26,6 +26,23 @@ layout(buffer_reference, std430, buffer_reference_align = 8) buffer sd_quads {
 };
 #endif
 
+/* Two neighbouring words, the first of them at an even place. */
+uvec2 sd_load_pair(uvec2 base, uint pair) {
+#ifdef SD_INT64
+    return unpackUint2x32(sd_quads(base).v[pair]);
+#else
+    return sd_pairs(base).v[pair];
+#endif
+}
+
+void sd_store_pair(uvec2 base, uint pair, uvec2 w) {
+#ifdef SD_INT64
+    sd_quads(base).v[pair] = packUint2x32(w);
+#else
+    sd_pairs(base).v[pair] = w;
+#endif
+}
+
 vec4 sd_load4_f32(uvec2 base, uint element) {
 #ifdef SD_INT64
     vec2 low = uintBitsToFloat(unpackUint2x32(sd_quads(base).v[element >> 1]));
@@ -37,34 +54,19 @@ vec4 sd_load4_f32(uvec2 base, uint element) {
 }
 
 vec4 sd_load4_f16(uvec2 base, uint element) {
-#ifdef SD_INT64
-    uvec2 w = unpackUint2x32(sd_quads(base).v[element >> 2]);
-#else
-    uvec2 w = sd_pairs(base).v[element >> 2];
-#endif
+    uvec2 w = sd_load_pair(base, element >> 2);
     return vec4(unpackHalf2x16(w.x), unpackHalf2x16(w.y));
 }
 
 vec2 sd_load2(uvec2 base, bool f16, uint element) {
-    if (f16)
-        return unpackHalf2x16(sd_words(base).v[element >> 1]);
-#ifdef SD_INT64
-    return uintBitsToFloat(unpackUint2x32(sd_quads(base).v[element >> 1]));
-#else
-    return uintBitsToFloat(sd_pairs(base).v[element >> 1]);
-#endif
+    return f16 ? unpackHalf2x16(sd_words(base).v[element >> 1]) : uintBitsToFloat(sd_load_pair(base, element >> 1));
 }
 
 void sd_store2(uvec2 base, bool f16, uint element, vec2 x) {
-    if (f16) {
+    if (f16)
         sd_words(base).v[element >> 1] = sd_pack_half(x);
-        return;
-    }
-#ifdef SD_INT64
-    sd_quads(base).v[element >> 1] = packUint2x32(floatBitsToUint(x));
-#else
-    sd_pairs(base).v[element >> 1] = floatBitsToUint(x);
-#endif
+    else
+        sd_store_pair(base, element >> 1, floatBitsToUint(x));
 }
 
 float sd_load1(uvec2 base, bool f16, uint element) {
@@ -107,11 +109,7 @@ void sd_store4(uvec2 base, bool f16, bool aligned, uint element, uint channel, u
     if (f16) {
         uvec2 w = uvec2(sd_pack_half(x.xy), sd_pack_half(x.zw));
         if (aligned) {
-#ifdef SD_INT64
-            sd_quads(base).v[element >> 2] = packUint2x32(w);
-#else
-            sd_pairs(base).v[element >> 2] = w;
-#endif
+            sd_store_pair(base, element >> 2, w);
             return;
         }
         sd_words(base).v[element >> 1] = w.x;

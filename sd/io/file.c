@@ -1,3 +1,6 @@
+/* madvise is not in POSIX, and posix_madvise ignores the advice that gives pages back. */
+#define _DEFAULT_SOURCE
+
 #include "sd/io/file.h"
 
 #include <errno.h>
@@ -73,6 +76,25 @@ void sd_file_unmap(sd_mapping *mapping) {
     if (mapping->data)
         munmap((void *)(uintptr_t)mapping->data, mapping->size);
     *mapping = (sd_mapping){0};
+}
+
+/* The system fetches no more than its read-ahead (128 KiB or more) for one hint. */
+enum { advice_piece = 128 << 10 };
+
+void sd_mapping_advise(const sd_mapping *mapping, const void *data, size_t size, sd_file_advice advice) {
+    uintptr_t first = (uintptr_t)mapping->data, at = (uintptr_t)data, page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    if (!mapping->data || at < first || at - first > mapping->size || size > mapping->size - (at - first))
+        return;
+    uintptr_t begin = at & ~(page - 1), end = at + size;
+    if (advice == SD_FILE_DONE) { /* pages at the ends hold what belongs to others */
+        begin = (at + page - 1) & ~(page - 1);
+        end &= ~(page - 1);
+        if (begin < end)
+            madvise((void *)begin, end - begin, MADV_DONTNEED);
+        return;
+    }
+    for (; begin < end; begin += advice_piece)
+        madvise((void *)begin, end - begin < advice_piece ? end - begin : advice_piece, MADV_WILLNEED);
 }
 
 sd_status sd_file_read(const char *path, uint64_t limit, sd_bytes *out, sd_error *err) {

@@ -28,6 +28,16 @@ typedef struct sd_mapping {
 sd_status sd_file_map(const char *path, uint64_t limit, sd_mapping *out, sd_error *err);
 void sd_file_unmap(sd_mapping *mapping);
 
+/* What will be done with a part of a mapping. */
+typedef enum sd_file_advice {
+    SD_FILE_SOON, /* it will be read: the system may begin to fetch it */
+    SD_FILE_DONE /* it was read: its pages leave this process's memory, and come back when they are read again
+                  */
+} sd_file_advice;
+
+/* Hints only: they never fail. What lies outside of the mapping is left alone. Thread-safe. */
+void sd_mapping_advise(const sd_mapping *mapping, const void *data, size_t size, sd_file_advice advice);
+
 /* Reads a regular file of at most `limit` bytes (0: 64 MiB) with the errors of sd_file_map, except that an
  * empty file is read as zero bytes. */
 sd_status sd_file_read(const char *path, uint64_t limit, sd_bytes *out, sd_error *err);

@@ -142,6 +142,10 @@ void sd_gguf_close(sd_gguf **file) {
     *file = NULL;
 }
 
+void sd_gguf_advise(const sd_gguf *file, const void *data, size_t size, sd_file_advice advice) {
+    sd_mapping_advise(&file->map, data, size, advice);
+}
+
 size_t sd_gguf_count(const sd_gguf *file) {
     return file->count;
 }

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "sd/base/status.h"
+#include "sd/io/file.h"
 #include "sd/io/file_tensor.h"
 
 /* ---- values ---- */
@@ -67,6 +68,8 @@ sd_status sd_gguf_open(const char *path, sd_gguf **out, sd_error *err);
 sd_status sd_gguf_parse(const char *label, const void *data, size_t size, sd_gguf **out, sd_error *err);
 
 void sd_gguf_close(sd_gguf **file);
+/* sd_mapping_advise for data of its tensors. */
+void sd_gguf_advise(const sd_gguf *file, const void *data, size_t size, sd_file_advice advice);
 
 /* Tensors in the order of their data. Shapes are outermost first, the other way round than in the file. Where
  * the metadata hold "comfy.gguf.orig_shape.NAME" (ComfyUI-GGUF reshapes tensors whose rows are not whole

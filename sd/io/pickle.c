@@ -79,6 +79,10 @@ void sd_pickle_close(sd_pickle **file) {
     *file = NULL;
 }
 
+void sd_pickle_advise(const sd_pickle *file, const void *data, size_t size, sd_file_advice advice) {
+    sd_mapping_advise(&file->map, data, size, advice);
+}
+
 size_t sd_pickle_count(const sd_pickle *file) {
     return file->count;
 }

@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "sd/base/status.h"
+#include "sd/io/file.h"
 #include "sd/io/file_tensor.h"
 #include "sd/io/safetensors.h"
 
@@ -39,6 +40,8 @@ sd_status sd_pickle_parse(const char *label, const void *data, size_t size, sd_p
 
 /* Accepts NULL. Every pointer that the getters return lives until here. */
 void sd_pickle_close(sd_pickle **file);
+/* sd_mapping_advise for data of its tensors. */
+void sd_pickle_advise(const sd_pickle *file, const void *data, size_t size, sd_file_advice advice);
 
 /* The tensors in the order of the pickle. Their names are the keys on the way to them, joined by '.': strings
  * and whole numbers of dicts, places (from 0) of lists and tuples, the members of a torch.nn.ParameterDict.

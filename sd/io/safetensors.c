@@ -350,6 +350,12 @@ void sd_safetensors_close(sd_safetensors **file) {
     *file = NULL;
 }
 
+void sd_safetensors_advise(const sd_safetensors *file, const void *data, size_t size, sd_file_advice advice) {
+    sd_mapping_advise(&file->map, data, size, advice);
+    for (size_t i = 0; i < file->shard_count; i++)
+        sd_safetensors_advise(file->shards[i], data, size, advice);
+}
+
 size_t sd_safetensors_count(const sd_safetensors *file) {
     return file->count;
 }

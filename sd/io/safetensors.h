@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "sd/base/status.h"
+#include "sd/io/file.h"
 #include "sd/io/file_tensor.h"
 
 /* One file, or several shards that look like one. Immutable: usable from any thread until closed. */
@@ -25,6 +26,8 @@ sd_status sd_safetensors_parse(const char *label, const void *data, size_t size,
                                sd_error *err);
 
 void sd_safetensors_close(sd_safetensors **file);
+/* sd_mapping_advise for data of its tensors. */
+void sd_safetensors_advise(const sd_safetensors *file, const void *data, size_t size, sd_file_advice advice);
 
 /* Tensors in the order of their data, shard after shard in the order of the shards' names. */
 size_t sd_safetensors_count(const sd_safetensors *file);

@@ -19,6 +19,7 @@ struct format {
     const sd_file_tensor *(*find)(const void *file, const char *name);
     size_t (*metadata_count)(const void *file);
     const sd_file_metadata *(*metadata_at)(const void *file, size_t index);
+    void (*advise)(const void *file, const void *data, size_t size, sd_file_advice advice);
 };
 
 struct sd_tensor_file {
@@ -47,6 +48,9 @@ struct sd_tensor_file {
     }                                                                                                        \
     static const sd_file_metadata *prefix##_metadata_at(const void *file, size_t index) {                    \
         return sd_##prefix##_metadata_at(file, index);                                                       \
+    }                                                                                                        \
+    static void prefix##_advise(const void *file, const void *data, size_t size, sd_file_advice advice) {    \
+        sd_##prefix##_advise(file, data, size, advice);                                                      \
     }
 
 #define OPEN(prefix, function)                                                                               \
@@ -91,7 +95,8 @@ static bool is_anything(const uint8_t *bytes, size_t size) {
 }
 
 #define FUNCTIONS(prefix)                                                                                    \
-    prefix##_close, prefix##_count, prefix##_at, prefix##_find, prefix##_metadata_count, prefix##_metadata_at
+    prefix##_close, prefix##_count, prefix##_at, prefix##_find, prefix##_metadata_count,                     \
+        prefix##_metadata_at, prefix##_advise
 
 /* The first that matches. */
 static const struct format formats[] = {
@@ -129,6 +134,10 @@ void sd_tensor_file_close(sd_tensor_file **file) {
     (*file)->format->close(&(*file)->file);
     free(*file);
     *file = NULL;
+}
+
+void sd_tensor_file_advise(const sd_tensor_file *file, const void *data, size_t size, sd_file_advice advice) {
+    file->format->advise(file->file, data, size, advice);
 }
 
 const char *sd_tensor_file_format(const sd_tensor_file *file) {

@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "sd/base/status.h"
+#include "sd/io/file.h"
 #include "sd/io/file_tensor.h"
 
 /* Immutable: usable from any thread until closed. */
@@ -26,6 +27,9 @@ const sd_file_tensor *sd_tensor_file_at(const sd_tensor_file *file, size_t index
 
 /* NULL when there is no tensor of this name. O(log n). */
 const sd_file_tensor *sd_tensor_file_find(const sd_tensor_file *file, const char *name);
+
+/* sd_mapping_advise for data of this file's tensors; what is not mapped is left alone. Thread-safe. */
+void sd_tensor_file_advise(const sd_tensor_file *file, const void *data, size_t size, sd_file_advice advice);
 
 /* What the file says about itself, as text, in its own order. */
 size_t sd_tensor_file_metadata_count(const sd_tensor_file *file);

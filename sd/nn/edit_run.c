@@ -2,7 +2,6 @@
 
 #include "sd/base/checked.h"
 #include "sd/nn/op.h"
-#include "shaders/pack_weight.h"
 #include "shaders/shaders.h"
 
 #include <stdlib.h>
@@ -42,40 +41,38 @@ static sd_status place(const sd_edit *e, struct places *p, sd_error *err) {
     return SD_OK;
 }
 
-/* The packing shader writes a vector of f32 values from every stored type. */
 static sd_status expand(struct sd_upload *u, const struct sd_raw *raw, uint64_t to, sd_error *err) {
     const sd_dtype_block block = sd_dtype_block_of(raw->dtype);
-    const uint32_t spec[] = {sd_raw_shader_type(sd_upload_dtype(raw->dtype))};
     uint64_t count = raw->bytes / block.bytes * block.values, most = SD_UPLOAD_BYTES / sizeof(float);
     sd_status status = SD_OK;
     for (uint64_t first = 0; first < count && !status; first += most) {
-        uint32_t now = (uint32_t)(count - first < most ? count - first : most), groups[3];
-        struct pack_weight_push push = {.packed = to + first * sizeof(float),
-                                        .n = now,
-                                        .c = 1,
-                                        .kh = 1,
-                                        .kw = 1,
-                                        .rows = now,
-                                        .tile = 1,
-                                        .run = 1,
-                                        .c_padded = 1,
-                                        .taps = 1,
-                                        .words = now};
-        sd_fold_groups(sd_ceil_div(now, threads), groups);
-        status = sd_upload_stage_values(u, raw, first, now, &push.source, err);
+        const struct sd_upload_span span = {first, count - first < most ? count - first : most};
+        struct pack_rows_push push = {
+            .packed = to + first * sizeof(float), .rows = 1, .c = (uint32_t)span.count};
+        status = sd_upload_stage(u, raw, true, &span, 1, &push.source, err);
         if (!status)
-            status = sd_upload_dispatch(u, &sd_shader_pack_weight, spec, 1, &push, sizeof push, groups, err);
+            status = sd_pack_rows(u, sd_upload_dtype(raw->dtype), false, push, err);
     }
     return status;
 }
 
+/* Whether rows can be read and written two values at a time (WIDE of shaders/matrix_product.glsl). */
+static bool is_wide(const struct matrix_product *p) {
+    const uint32_t columns = MATRIX_PRODUCT_COLUMNS / threads;
+    return p->a_column == 1 && p->b_column == 1 && p->n % columns == 0 &&
+           (p->k | p->a_row | p->a_batch | p->b_row | p->b_batch | p->to_row | p->to_batch) % 2 == 0;
+}
+
 static sd_status run_product(const struct places *p, const struct sd_edit_step *s, sd_error *err) {
     const struct matrix_product_push push = {p->at[s->a], p->at[s->b], p->at[s->to], s->product};
+    const uint32_t wide = is_wide(&s->product);
     uint32_t groups[3];
     sd_fold_groups(sd_ceil_div(s->product.m, MATRIX_PRODUCT_ROWS) *
                        sd_ceil_div(s->product.n, MATRIX_PRODUCT_COLUMNS) * s->product.batch,
                    groups);
-    return sd_upload_dispatch(p->u, &sd_shader_matrix_product, NULL, 0, &push, sizeof push, groups, err);
+    return sd_upload_dispatch(
+        p->u, sd_vk_info(p->u->vk)->int64 ? &sd_shader_matrix_product_int64 : &sd_shader_matrix_product,
+        &wide, 1, &push, sizeof push, groups, err);
 }
 
 static sd_status run_map(const struct places *p, const struct sd_edit_step *s, sd_error *err) {

@@ -91,6 +91,9 @@ struct sd_weight_source {
      * weight is there, and returns true, or false when the tensor stays as it is. With `edit` NULL it only
      * tells which. */
     bool (*edit)(void *user, const char *name, struct sd_edit *edit);
+    /* NULL, or hears of a tensor that was found: that its data will be read soon, or (`done`) that they were
+     * and will not be again until the tensor is found anew. Hints, so that a file need not stay in memory. */
+    void (*advise)(void *user, const struct sd_raw *raw, bool done);
 };
 
 /* Precision of the packed weights. */

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { buffer_bytes = 256 << 20, place_alignment = 256 };
+enum { buffer_bytes = 256 << 20, place_alignment = 256, announced_bytes = 32 << 20 };
 
 /* ---- checking ---- */
 
@@ -58,10 +58,10 @@ static sd_status check_part(const char *label, const char *name, const sd_weight
                        "%s: tensor %s: expected F32, F16, BF16, F8 or quantised values, found %s", label,
                        name, sd_dtype_name(raw->dtype));
     uint64_t row = (uint64_t)w->c * w->kh * w->kw * sd_dtype_size(sd_upload_dtype(raw->dtype));
-    if (row > SD_UPLOAD_BYTES)
+    if (row > SD_UPLOAD_BYTES / 2) /* two are staged at once */
         return sd_fail(err, SD_E_UNSUPPORTED,
                        "%s: tensor %s: expected rows of at most %d bytes, found %" PRIu64, label, name,
-                       SD_UPLOAD_BYTES, row);
+                       SD_UPLOAD_BYTES / 2, row);
     return SD_OK;
 }
 
@@ -177,33 +177,51 @@ static sd_status load_one(struct sd_upload *u, const sd_weight *w, const struct 
         status = sd_weight_pack(u, w, part, &raw, edited ? &edit : NULL, err);
         if (edited)
             sd_edit_clear(&edit);
+        if (source->advise)
+            source->advise(source->user, &raw, true);
     }
     return status;
 }
 
-sd_status sd_weights_load(sd_weights *w, sd_vk *vk, const struct sd_weight_source *source,
-                          sd_weight_precision precision, sd_error *err) {
-    struct sd_upload u;
-    if (w->failed)
-        return sd_fail(err, SD_E_MEMORY, "out of memory while naming the weights");
-    sd_status status = check_all(w, source, err);
-    if (status)
-        return status;
-    for (uint32_t i = 0; i < w->count; i++) {
-        w->list[i]->dtype = choose_dtype(w->list[i], source, precision);
-        sd_weight_size(w->list[i], sd_vk_info(vk));
-    }
-    if ((status = sd_weights_place(w, vk, err)) || (status = sd_upload_begin(&u, vk, err)))
-        return status;
-    for (uint32_t i = 0; i < w->count && !status; i++)
-        status = load_one(&u, w->list[i], source, err);
-    return sd_upload_end(&u, status, err);
+/* A weight to be loaded, and where its first part lies. */
+struct pending {
+    const sd_weight *weight;
+    uintptr_t place;
+    uint64_t bytes;
+};
+
+static int by_place(const void *a, const void *b) {
+    const struct pending *x = a, *y = b;
+    return (x->place > y->place) - (x->place < y->place);
 }
 
-sd_status sd_weights_reload(sd_weights *w, sd_vk *vk, const struct sd_weight_source *source,
-                            sd_weight_precision precision, sd_error *err) {
-    sd_weights_unplace(w, vk);
-    return sd_weights_load(w, vk, source, precision, err);
+static void announce(const struct pending *p, const struct sd_weight_source *source) {
+    struct sd_raw raw;
+    for (uint32_t part = 0; part < p->weight->parts && source->advise; part++)
+        if (source->find(source->user, p->weight->names[part], &raw))
+            source->advise(source->user, &raw, false);
+}
+
+/* In the order of the file, so that a disk reads on without turning back; the system is told of what comes
+ * next early enough for it to be there. */
+static sd_status load_list(struct pending *list, uint32_t count, sd_vk *vk,
+                           const struct sd_weight_source *source, sd_error *err) {
+    struct sd_upload u;
+    uint64_t ahead = 0; /* bytes announced and not yet loaded */
+    uint32_t next = 0;
+    sd_status status = sd_upload_begin(&u, vk, err);
+    if (status)
+        return status;
+    qsort(list, count, sizeof *list, by_place);
+    for (uint32_t i = 0; i < count && !status; i++) {
+        for (; next < count && (next <= i || ahead < announced_bytes); next++) {
+            announce(&list[next], source);
+            ahead += list[next].bytes;
+        }
+        status = load_one(&u, list[i].weight, source, err);
+        ahead -= list[i].bytes;
+    }
+    return sd_upload_end(&u, status, err);
 }
 
 /* Whether a part of the weight changed. */
@@ -214,21 +232,54 @@ static bool any_changed(const sd_weight *w, bool (*changed)(void *user, const ch
     return false;
 }
 
+/* Loads the weights that `changed` tells, or all (NULL). */
+static sd_status load_changed(sd_weights *w, sd_vk *vk, const struct sd_weight_source *source,
+                              bool (*changed)(void *user, const char *name), void *user, sd_error *err) {
+    struct pending *list = calloc(w->count ? w->count : 1, sizeof *list);
+    uint32_t count = 0;
+    if (!list)
+        return sd_fail(err, SD_E_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < w->count; i++) {
+        struct sd_raw raw;
+        if ((changed && !any_changed(w->list[i], changed, user)) ||
+            !source->find(source->user, w->list[i]->names[0], &raw))
+            continue;
+        list[count++] = (struct pending){w->list[i], (uintptr_t)raw.data, raw.bytes};
+    }
+    sd_status status = load_list(list, count, vk, source, err);
+    free(list);
+    return status;
+}
+
+sd_status sd_weights_load(sd_weights *w, sd_vk *vk, const struct sd_weight_source *source,
+                          sd_weight_precision precision, sd_error *err) {
+    if (w->failed)
+        return sd_fail(err, SD_E_MEMORY, "out of memory while naming the weights");
+    sd_status status = check_all(w, source, err);
+    if (status)
+        return status;
+    for (uint32_t i = 0; i < w->count; i++) {
+        w->list[i]->dtype = choose_dtype(w->list[i], source, precision);
+        sd_weight_size(w->list[i], sd_vk_info(vk));
+    }
+    status = sd_weights_place(w, vk, err);
+    return status ? status : load_changed(w, vk, source, NULL, NULL, err);
+}
+
+sd_status sd_weights_reload(sd_weights *w, sd_vk *vk, const struct sd_weight_source *source,
+                            sd_weight_precision precision, sd_error *err) {
+    sd_weights_unplace(w, vk);
+    return sd_weights_load(w, vk, source, precision, err);
+}
+
 sd_status sd_weights_update(sd_weights *w, sd_vk *vk, const struct sd_weight_source *source,
                             sd_weight_precision precision, bool (*changed)(void *user, const char *name),
                             void *user, sd_error *err) {
-    struct sd_upload u;
     for (uint32_t i = 0; i < w->count; i++)
         if (any_changed(w->list[i], changed, user) &&
             choose_dtype(w->list[i], source, precision) != w->list[i]->dtype)
             return sd_weights_reload(w, vk, source, precision, err);
-    sd_status status = sd_upload_begin(&u, vk, err);
-    if (status)
-        return status;
-    for (uint32_t i = 0; i < w->count && !status; i++)
-        if (any_changed(w->list[i], changed, user))
-            status = load_one(&u, w->list[i], source, err);
-    return sd_upload_end(&u, status, err);
+    return load_changed(w, vk, source, changed, user, err);
 }
 
 sd_status sd_weights_assume(sd_weights *w, const struct sd_vk_info *info, sd_weight_precision precision,

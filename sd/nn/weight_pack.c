@@ -2,94 +2,144 @@
 #include "sd/base/checked.h"
 #include "sd/nn/op.h"
 #include "sd/nn/weight_internal.h"
+#include "shaders/pack_matrix.h"
 #include "shaders/pack_quant.h"
-#include "shaders/pack_weight.h"
+#include "shaders/pack_rows.h"
 #include "shaders/quant.h"
 #include "shaders/shaders.h"
 
-/* Packs the rows that lie at push->source. */
-static sd_status dispatch_pack(struct sd_upload *u, const sd_weight *w, sd_dtype type,
-                               const struct pack_weight_push *push, uint32_t phases, sd_error *err) {
-    bool paired = w->form == SD_WEIGHT_GEGLU || w->form == SD_WEIGHT_GEGLU_VECTOR;
-    uint32_t form = w->form == SD_WEIGHT_UPSAMPLE ? 3
-                    : sd_weight_is_matrix(w)      ? 2
-                    : w->form == SD_WEIGHT_TABLE  ? 1
-                                                  : 0;
-    const uint32_t spec[] = {sd_raw_shader_type(type), w->dtype == SD_F16, form, paired};
-    uint32_t size[3];
-    sd_fold_groups(sd_ceil_div(push->words, 64), size);
-    size[2] = phases;
-    return sd_upload_dispatch(u, &sd_shader_pack_weight, spec, 4, push, sizeof *push, size, err);
+/* What lies at `source` for the device: source rows of packed rows first, first + 1, ... of the weight; of a
+ * paired weight (GEGLU) the value rows and then the gate rows of them. */
+struct staged {
+    sd_dtype dtype;
+    uint32_t first, rows;
+    uint64_t source;
+};
+
+static bool is_paired(const sd_weight *w) {
+    return w->form == SD_WEIGHT_GEGLU || w->form == SD_WEIGHT_GEGLU_VECTOR;
 }
 
-/* Rows that fit the scratch at once, at `size` bytes each. */
-static uint32_t chunk_rows(uint32_t rows, uint64_t size) {
-    return rows * size > SD_UPLOAD_BYTES ? (uint32_t)(SD_UPLOAD_BYTES / size) : rows;
+/* The packed column that packing ends at: the last rows bring the padding behind them. */
+static uint32_t end_of(const sd_weight *w, const struct sd_gemm_layout *l, const struct staged *s) {
+    uint32_t end = s->first + s->rows;
+    return end < w->n ? end : l->tiles * l->tile;
+}
+
+static sd_status pack_matrix(struct sd_upload *u, const sd_weight *w, const struct staged *s, sd_error *err) {
+    const struct sd_vk_info *info = sd_vk_info(u->vk);
+    const struct sd_gemm_layout l = sd_gemm_layout(info, w);
+    uint32_t end = end_of(w, &l, s);
+    bool blocked = l.block != 0;
+    const struct pack_matrix_push push = {.source = s->source,
+                                          .packed = w->address,
+                                          .first = s->first,
+                                          .end = end,
+                                          .rows = s->rows,
+                                          .paired = is_paired(w),
+                                          .c = w->c,
+                                          .c_padded = l.c_padded,
+                                          .tile = l.tile,
+                                          .run = l.run,
+                                          .block = l.block,
+                                          .tile_words = (uint32_t)(l.words / l.tiles),
+                                          .phase_words = (uint32_t)l.words};
+    const uint32_t spec[] = {sd_raw_shader_type(s->dtype),
+                             w->dtype == SD_F16,
+                             w->kh * w->kw,
+                             w->form == SD_WEIGHT_UPSAMPLE,
+                             w->c % 4 == 0,
+                             blocked,
+                             blocked && s->first % 2 == 0 && end % 2 == 0};
+    uint32_t lanes = blocked ? (end + 1) / 2 - s->first / 2 : end - s->first;
+    const uint32_t groups[3] = {sd_ceil_div(lanes, 64), sd_ceil_div(l.c_padded, 4 * PACK_MATRIX_QUADS), 1};
+    return sd_upload_dispatch(u, info->int64 ? &sd_shader_pack_matrix_int64 : &sd_shader_pack_matrix, spec, 7,
+                              &push, sizeof push, groups, err);
+}
+
+sd_status sd_pack_rows(struct sd_upload *u, sd_dtype dtype, bool half, struct pack_rows_push push,
+                       sd_error *err) {
+    if (!half || push.c % 2 == 0) { /* no row ends inside a word */
+        push.c *= push.rows;
+        push.rows = 1;
+    }
+    const uint32_t wide = push.rows == 1 && push.c % 4 == 0 && !push.paired && push.packed % 8 == 0;
+    const uint32_t spec[] = {sd_raw_shader_type(dtype), half, wide};
+    uint32_t units = wide ? push.c / 4 : push.rows * (half ? (push.c + 1) / 2 : push.c), groups[3];
+    sd_fold_groups(sd_ceil_div(units, 64 * PACK_ROWS_QUADS), groups);
+    return sd_upload_dispatch(u, sd_vk_info(u->vk)->int64 ? &sd_shader_pack_rows_int64 : &sd_shader_pack_rows,
+                              spec, 3, &push, sizeof push, groups, err);
 }
 
 /* The file's own blocks, in another order. */
-static sd_status pack_blocks(struct sd_upload *u, const sd_weight *w, uint32_t part, const struct sd_raw *raw,
-                             sd_error *err) {
+static sd_status pack_blocks(struct sd_upload *u, const sd_weight *w, const struct staged *s, sd_error *err) {
     const struct sd_gemm_layout l = sd_gemm_layout(sd_vk_info(u->vk), w);
-    uint32_t rows = sd_weight_part_rows(w), groups[3], type = sd_weight_shader_type(w->dtype);
-    uint64_t row_bytes = raw->bytes / rows;
-    struct pack_quant_push push = {.packed = w->address,
-                                   .n = w->n,
-                                   .c = w->c,
-                                   .column0 = part * rows,
-                                   .tile = l.tile,
-                                   .tiles = l.tiles,
-                                   .paired = w->form == SD_WEIGHT_GEGLU};
-    sd_fold_groups(sd_ceil_div(l.tiles * l.tile * sd_ceil_div(w->c, 2 * QUANT_UNIT), 64), groups);
-    sd_status status = SD_OK;
-    /* Chunks begin at words: blocks have an even number of bytes. */
-    uint32_t chunk = chunk_rows(rows, row_bytes) & (rows * row_bytes > SD_UPLOAD_BYTES ? ~1u : ~0u);
-    for (; push.row0 < rows && !status; push.row0 += chunk) {
-        push.rows = rows - push.row0 < chunk ? rows - push.row0 : chunk;
-        status = sd_upload_stage(u, (const char *)raw->data + push.row0 * row_bytes, push.rows * row_bytes,
-                                 &push.source, err);
-        if (!status)
-            status = sd_upload_dispatch(u, &sd_shader_pack_quant, &type, 1, &push, sizeof push, groups, err);
-    }
-    return status;
+    const struct pack_quant_push push = {.source = s->source,
+                                         .packed = w->address,
+                                         .first = s->first,
+                                         .end = end_of(w, &l, s),
+                                         .rows = s->rows,
+                                         .paired = is_paired(w),
+                                         .c = w->c,
+                                         .tile = l.tile,
+                                         .tiles = l.tiles};
+    const uint32_t type = sd_weight_shader_type(w->dtype),
+                   groups[3] = {sd_ceil_div(push.end - s->first, 64),
+                                sd_ceil_div(w->c, 2 * QUANT_UNIT * PACK_QUANT_PAIRS), 1};
+    return sd_upload_dispatch(u, &sd_shader_pack_quant, &type, 1, &push, sizeof push, groups, err);
+}
+
+static sd_status pack_staged(struct sd_upload *u, const sd_weight *w, const struct staged *s, sd_error *err) {
+    if (sd_dtype_quantised(w->dtype))
+        return pack_blocks(u, w, s, err);
+    if (sd_weight_is_matrix(w))
+        return pack_matrix(u, w, s, err);
+    bool half = w->dtype == SD_F16;
+    uint64_t row_words = half ? sd_ceil_div(w->c, 2) : w->c;
+    const struct pack_rows_push push = {.source = s->source,
+                                        .packed = w->address + s->first * row_words * 4,
+                                        .rows = is_paired(w) ? 1 : s->rows,
+                                        .c = is_paired(w) ? s->rows : w->c,
+                                        .paired = is_paired(w)};
+    return sd_pack_rows(u, s->dtype, half, push, err);
+}
+
+/* Rows that can be staged at once, at `size` bytes each; an even number when not all, since two lie side by
+ * side in the packed form. */
+static uint32_t chunk_rows(uint32_t rows, uint64_t size) {
+    return rows * size > SD_UPLOAD_BYTES ? (uint32_t)(SD_UPLOAD_BYTES / size) & ~1u : rows;
+}
+
+/* Stages a chunk of a part's rows, from packed row s->first on; `column0` is the part's first. */
+static sd_status stage_rows(struct sd_upload *u, const sd_weight *w, uint32_t column0,
+                            const struct sd_raw *raw, struct staged *s, sd_error *err) {
+    uint64_t row = (uint64_t)w->c * w->kh * w->kw, row0 = s->first - column0;
+    const struct sd_upload_span all = {row0 * row, s->rows * row},
+                                two[] = {{row0 / 2 * row, s->rows / 2 * row},
+                                         {(w->n / 2 + row0 / 2) * row, s->rows / 2 * row}};
+    bool paired = is_paired(w), expand = !sd_dtype_quantised(w->dtype);
+    return sd_upload_stage(u, raw, expand, paired ? two : &all, paired ? 2 : 1, &s->source, err);
 }
 
 sd_status sd_weight_pack(struct sd_upload *u, const sd_weight *w, uint32_t part, const struct sd_raw *raw,
                          const sd_edit *edit, sd_error *err) {
-    struct sd_gemm_layout l = {
-        .tile = 1, .run = 1, .c_padded = 1, .taps = 1, .phases = 1, .words = w->bytes / 4};
-    if (sd_dtype_quantised(w->dtype))
-        return pack_blocks(u, w, part, raw, err);
-    if (sd_weight_is_matrix(w))
-        l = sd_gemm_layout(sd_vk_info(u->vk), w);
-    uint32_t rows = sd_weight_part_rows(w);
-    struct pack_weight_push push = {.packed = w->address,
-                                    .n = w->n,
-                                    .c = w->c,
-                                    .kh = w->kh,
-                                    .kw = w->kw,
-                                    .column0 = part * rows,
-                                    .rows = rows,
-                                    .tile = l.tile,
-                                    .run = l.run,
-                                    .c_padded = l.c_padded,
-                                    .taps = l.taps,
-                                    .words = (uint32_t)l.words,
-                                    .block = l.block};
+    uint32_t rows = sd_weight_part_rows(w), column0 = part * rows;
+    struct staged s = {SD_F32, column0, rows, 0};
     if (edit) {
-        sd_status status = sd_edit_run(edit, raw, u, &push.source, err);
-        return status ? status : dispatch_pack(u, w, SD_F32, &push, l.phases, err);
+        sd_status status = sd_edit_run(edit, raw, u, &s.source, err);
+        return status ? status : pack_staged(u, w, &s, err);
     }
-    sd_dtype staged = sd_upload_dtype(raw->dtype);
-    uint64_t row_values = (uint64_t)w->c * w->kh * w->kw;
-    uint32_t chunk = chunk_rows(rows, row_values * sd_dtype_size(staged));
+    s.dtype = sd_dtype_quantised(w->dtype) ? w->dtype : sd_upload_dtype(raw->dtype);
+    const sd_dtype_block block = sd_dtype_block_of(s.dtype);
+    uint64_t row_bytes = (uint64_t)w->c * w->kh * w->kw / block.values * block.bytes;
+    uint32_t chunk = chunk_rows(rows, row_bytes);
     sd_status status = SD_OK;
-    for (; push.row0 < rows && !status; push.row0 += chunk) {
-        push.rows = rows - push.row0 < chunk ? rows - push.row0 : chunk;
-        status =
-            sd_upload_stage_values(u, raw, push.row0 * row_values, push.rows * row_values, &push.source, err);
+    for (; s.first < column0 + rows && !status; s.first += chunk) {
+        uint32_t left = column0 + rows - s.first;
+        s.rows = left < chunk ? left : chunk;
+        status = stage_rows(u, w, column0, raw, &s, err);
         if (!status)
-            status = dispatch_pack(u, w, staged, &push, l.phases, err);
+            status = pack_staged(u, w, &s, err);
     }
     return status;
 }

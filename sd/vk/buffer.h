@@ -33,7 +33,8 @@ uint64_t sd_vk_memory_reserved(const sd_vk *vk);
 uint64_t sd_vk_memory_left(const sd_vk *vk);
 
 /* Copies through the upload ring (straight into mapped memory where the device shares it with the host). The
- * source may be reused on return; the copy is ordered before later submissions. */
+ * source may be reused on return; the copy is ordered before later submissions. Nothing that was started may
+ * still use the range. */
 sd_status sd_vk_write(sd_vk *vk, sd_vk_buffer *buffer, uint64_t offset, const void *data, uint64_t size,
                       sd_error *err);
 /* Waits for the queue, then copies to the host. */

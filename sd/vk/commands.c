@@ -7,6 +7,7 @@ struct sd_vk_commands {
     sd_vk *vk;
     VkCommandBuffer handle;
     VkQueryPool queries;
+    VkFence fence; /* of sd_vk_start, from the first on */
     uint32_t timestamps, stamped;
     bool ran; /* only then are there timestamps to wait for */
 };
@@ -47,6 +48,7 @@ void sd_vk_commands_destroy(sd_vk *vk, sd_vk_commands **commands) {
     if ((*commands)->handle)
         vkFreeCommandBuffers(vk->device, vk->pool, 1, &(*commands)->handle);
     vkDestroyQueryPool(vk->device, (*commands)->queries, NULL);
+    vkDestroyFence(vk->device, (*commands)->fence, NULL);
     free(*commands);
     *commands = NULL;
 }
@@ -115,6 +117,24 @@ sd_status sd_vk_submit(sd_vk *vk, sd_vk_commands *const *commands, uint32_t coun
     for (uint32_t i = 0; i < count && !status; i++)
         commands[i]->ran = true;
 error:
+    return status;
+}
+
+sd_status sd_vk_start(sd_vk *vk, sd_vk_commands *c, sd_error *err) {
+    sd_status status = SD_OK;
+    const VkFenceCreateInfo fence = {.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
+    const VkSubmitInfo submit = {
+        .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = 1, .pCommandBuffers = &c->handle};
+    if (!c->fence)
+        VK(vkCreateFence(vk->device, &fence, NULL, &c->fence));
+    VK(vkQueueSubmit(vk->queue, 1, &submit, c->fence));
+error:
+    return status;
+}
+
+sd_status sd_vk_await(sd_vk *vk, sd_vk_commands *c, sd_error *err) {
+    sd_status status = sd_vk_wait(vk, c->fence, err);
+    c->ran = c->ran || !status;
     return status;
 }
 

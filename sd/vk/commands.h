@@ -22,6 +22,10 @@ sd_status sd_vk_commands_finish(sd_vk_commands *commands, sd_error *err);
 
 /* Submits and waits until the device is done. SD_E_DEVICE_LOST when it vanished. */
 sd_status sd_vk_submit(sd_vk *vk, sd_vk_commands *const *commands, uint32_t count, sd_error *err);
+/* The same in two steps, so that the host can work meanwhile: what runs must be waited for before it is
+ * started again or destroyed. Commands run in the order in which they were started. */
+sd_status sd_vk_start(sd_vk *vk, sd_vk_commands *commands, sd_error *err);
+sd_status sd_vk_await(sd_vk *vk, sd_vk_commands *commands, sd_error *err);
 /* Nanoseconds of the timestamps of the last submission, relative to the first; 0s where there are none, and
  * before the first submission. */
 sd_status sd_vk_commands_times(sd_vk *vk, sd_vk_commands *commands, double *ns, uint32_t count,

@@ -96,7 +96,8 @@ sd_status sd_vk_write(sd_vk *vk, sd_vk_buffer *buffer, uint64_t offset, const vo
     sd_status status = check_range(buffer, offset, size, err);
     if (status)
         return status;
-    if (buffer->mapped) { /* submissions are waited for, so only the ring itself can still be reading */
+    if (buffer
+            ->mapped) { /* the caller answers for submissions, so only the ring itself can still be reading */
         memcpy((char *)buffer->mapped + offset, data, size);
         return SD_OK;
     }

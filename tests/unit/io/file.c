@@ -10,6 +10,7 @@
 
 #include <dirent.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,6 +161,61 @@ static void hashes_match_the_standard(void **state) {
     assert_int_equal(sd_file_sha256(in_folder("none"), 0, hex, &err), SD_E_NOT_FOUND);
 }
 
+/* KiB of the mapping that begins at `data` that are in this process's memory. */
+static long resident(const void *data) {
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    char line[512], start[32];
+    long rss = -1;
+    bool here = false;
+    assert_non_null(maps);
+    snprintf(start, sizeof start, "%lx-", (unsigned long)(uintptr_t)data);
+    while (rss < 0 && fgets(line, sizeof line, maps)) {
+        here = here || !strncmp(line, start, strlen(start));
+        if (here)
+            sscanf(line, "Rss: %ld kB", &rss);
+    }
+    fclose(maps);
+    return rss;
+}
+
+static void expect_pattern(const uint8_t *data, size_t size) {
+    for (size_t i = 0; i < size; i++)
+        assert_int_equal(data[i], (uint8_t)(i % 251));
+}
+
+/* Pages go, except perhaps those that hold bytes of others, and come back as they were. What is no part of
+ * the mapping must not be touched: memory that no file stands behind would become zeros. */
+static void pages_are_given_back(void **state) {
+    (void)state;
+    enum { size = 4 << 20 };
+    const long page = sysconf(_SC_PAGESIZE) / 1024;
+    uint8_t *own = malloc(size);
+    sd_mapping map;
+    sd_error err;
+    assert_non_null(own);
+    for (size_t i = 0; i < size; i++)
+        own[i] = (uint8_t)(i % 251);
+    assert_int_equal(sd_file_write(in_folder("pages"), own, size, &err), SD_OK);
+    assert_int_equal(sd_file_map(in_folder("pages"), 0, &map, &err), SD_OK);
+    sd_mapping_advise(&map, map.data, map.size, SD_FILE_SOON);
+    expect_pattern(map.data, map.size);
+    assert_true(resident(map.data) > size / 1024 / 2);
+    sd_mapping_advise(&map, map.data + 1, map.size - 2, SD_FILE_DONE);
+    assert_in_range(resident(map.data), 0, 2 * page); /* none where the ends belong to huge pages */
+    expect_pattern(map.data, map.size);
+    sd_mapping_advise(&map, map.data, map.size, SD_FILE_DONE);
+    assert_int_equal(resident(map.data), 0);
+    expect_pattern(map.data, map.size);
+
+    sd_mapping_advise(&map, map.data, map.size + 1, SD_FILE_DONE);
+    assert_true(resident(map.data) > size / 1024 / 2);
+    sd_mapping_advise(&map, own, size, SD_FILE_DONE);
+    sd_mapping_advise(&(sd_mapping){0}, own, size, SD_FILE_DONE);
+    expect_pattern(own, size);
+    sd_file_unmap(&map);
+    free(own);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_file_is_replaced_in_one_piece),
@@ -168,6 +224,7 @@ int main(void) {
         cmocka_unit_test(devices_stay),
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(hashes_match_the_standard),
+        cmocka_unit_test(pages_are_given_back),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -1,4 +1,4 @@
-/* Tensors that do not fit into what the loader moves at once (64 MiB), in weights that do not fit into one
+/* Tensors that do not fit into what the loader moves at once (16 MiB), in weights that do not fit into one
  * buffer (256 MiB). All of them share the same values, which saves memory. */
 #include "tests/unit/nn/device_words.h"
 
@@ -9,10 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Rows of an odd length, none of whose multiples is 64 MiB, and a little more of them than fit. */
+/* Rows of an odd length, none of whose multiples is 16 MiB, and more of them than fit. */
 enum { rows = 1366, columns = 12347 };
 
-_Static_assert((uint64_t)rows *columns * 4 > 64 << 20, "one tensor is moved in several pieces");
+_Static_assert((uint64_t)rows *columns * 4 > 2 * SD_UPLOAD_BYTES, "one tensor is moved in several pieces");
 
 /* Every value is another one: the floats from 1 upwards. */
 static uint32_t *numbered(void) {
@@ -64,7 +64,8 @@ static void tensors_come_in_pieces(void **state) {
 static void quantised_tensors_come_in_pieces(void **state) {
     enum { more_rows = 1376, blocks = more_rows * columns / 32 };
     _Static_assert((uint64_t)more_rows * columns % 32 == 0, "whole blocks");
-    _Static_assert((64 << 20) / (columns * 4) * columns % 32 != 0, "a piece ends inside of a block");
+    _Static_assert((SD_UPLOAD_BYTES / (columns * 4) & ~1u) * columns % 32 != 0,
+                   "a piece ends inside of a block");
     const uint64_t count = (uint64_t)more_rows * columns;
     uint8_t *stored = calloc(blocks, 34);
     float *values = malloc(count * sizeof *values);
@@ -106,23 +107,38 @@ static void refused(sd_vk *vk, const struct sd_raw *raw, const char *found) {
     const sd_weight *table = sd_bind_table(w, 1, (uint32_t)raw->shape[1], "table");
     assert_int_equal(sd_weights_load(w, vk, &source, SD_WEIGHTS_LOSSLESS, &err), SD_E_UNSUPPORTED);
     snprintf(expected, sizeof expected,
-             "model.safetensors: tensor table: expected rows of at most 67108864 bytes, found %s", found);
+             "model.safetensors: tensor table: expected rows of at most 8388608 bytes, found %s", found);
     assert_string_equal(err.message, expected);
     assert_int_equal(table->address, 0);
     sd_weights_destroy(vk, &w);
 }
 
-/* A piece holds whole rows, so one row may not be larger than a piece; quantised ones count as f32. */
+/* A piece holds two whole rows at least, so that one may not be larger than half a piece; quantised ones
+ * count as f32.
+ */
 static void rows_beyond_a_piece_are_refused(void **state) {
     static const float data[1];
-    const uint32_t width = (64 << 20) / 4 + 1, blocks = (64 << 20) / 4 / 32 + 1;
-    refused(*state, &(struct sd_raw){SD_F32, 2, {1, width}, data, (uint64_t)width * 4}, "67108868");
-    refused(*state, &(struct sd_raw){SD_Q8_0, 2, {1, 32 * blocks}, data, (uint64_t)blocks * 34}, "67108992");
+    const uint32_t width = SD_UPLOAD_BYTES / 8 + 1, blocks = SD_UPLOAD_BYTES / 8 / 32 + 1;
+    refused(*state, &(struct sd_raw){SD_F32, 2, {1, width}, data, (uint64_t)width * 4}, "8388612");
+    refused(*state, &(struct sd_raw){SD_Q8_0, 2, {1, 32 * blocks}, data, (uint64_t)blocks * 34}, "8388736");
+}
+
+/* As with a card whose memory the host cannot reach. */
+static int open_staging(void **state) {
+    const struct sd_vk_options options = {.device = getenv("SDVK_TEST_DEVICE"), .staging = true};
+    sd_error err;
+    sd_vk *vk = NULL;
+    if (sd_vk_open(&vk, &options, &err))
+        print_error("%s\n", err.message);
+    *state = vk;
+    return vk ? 0 : -1;
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(tensors_come_in_pieces),
                                        cmocka_unit_test(quantised_tensors_come_in_pieces),
                                        cmocka_unit_test(rows_beyond_a_piece_are_refused)};
-    return cmocka_run_group_tests(tests, optest_open, optest_close);
+    const struct CMUnitTest staged[] = {cmocka_unit_test(tensors_come_in_pieces)};
+    int failed = cmocka_run_group_tests(tests, optest_open, optest_close);
+    return failed + cmocka_run_group_tests_name("staging", staged, open_staging, optest_close);
 }

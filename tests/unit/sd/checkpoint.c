@@ -159,6 +159,21 @@ static void detection_sees_the_shapes(void **state) {
     }
 }
 
+/* One copy of a turned tensor serves until its data were read. */
+static void transposed_copies_do_not_pile_up(void **state) {
+    (void)state;
+    sd_checkpoint *c = open_model(NETWORKS "%s.safetensors", "sdxl");
+    struct sd_raw first, again;
+    const struct sd_weight_source *source = &c->part[SD_PART_TEXT_2].source;
+    assert_true(source->find(source->user, "text_projection.weight", &first));
+    assert_true(source->find(source->user, "text_projection.weight", &again));
+    assert_ptr_equal(first.data, again.data);
+    source->advise(source->user, &first, true);
+    assert_null(c->turned[SD_PART_TEXT_2].copy);
+    assert_true(source->find(source->user, "text_projection.weight", &again));
+    sd_checkpoint_close(&c);
+}
+
 /* ---- what is refused ---- */
 
 static char root[] = "/tmp/sdvk-checkpoint-XXXXXX";
@@ -265,6 +280,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(folders_and_single_files_hold_the_same),
         cmocka_unit_test(detection_sees_the_shapes),
+        cmocka_unit_test(transposed_copies_do_not_pile_up),
         cmocka_unit_test(other_families_are_named),
         cmocka_unit_test(loras_are_named),
         cmocka_unit_test(incomplete_folders_say_what_is_missing),
