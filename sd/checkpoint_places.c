@@ -1,5 +1,6 @@
 /* Where the parts lie in files, told by tensors that only they have. */
 #include "sd/checkpoint_internal.h"
+#include "sd/checkpoint_metadata.h"
 
 #include <string.h>
 
@@ -64,6 +65,11 @@ static void set(sd_checkpoint *c, const struct place *place, sd_tensor_file *fil
                                        .config = out->config,
                                        .config_path = out->config_path};
     out->label = sd_arena_strdup(&c->arena, path);
+    const char *config = sd_checkpoint_config_of(file, place->part);
+    if (config && !out->config) { /* config.json goes first */
+        out->config = config;
+        out->config_path = out->label ? out->label : "model";
+    }
     out->source = (struct sd_weight_source){
         .label = out->label ? out->label : "model", .user = out, .find = sd_checkpoint_find};
 }
