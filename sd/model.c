@@ -243,10 +243,8 @@ static sd_status check_widths(const sd_model *m, sd_error *err) {
     return SD_OK;
 }
 
-sd_status sd_model_open(sd_model **out, sd_context *context, const char *path,
-                        const sd_model_options *options, sd_error *err) {
-    static const sd_model_options defaults;
-    options = options ? options : &defaults;
+sd_status sd_model_describe(sd_model **out, sd_context *context, const char *path,
+                            const sd_model_options *options, sd_error *err) {
     *out = NULL;
     sd_model *m = calloc(1, sizeof *m);
     if (!m)
@@ -261,14 +259,25 @@ sd_status sd_model_open(sd_model **out, sd_context *context, const char *path,
         choose_defaults(m);
         bool plain = sd_unet_needs_plain(&m->files->unet, m->height / 8, m->width / 8);
         if (!(status = check_widths(m, err)) && !(status = configure_noise(m, options->prediction, err)) &&
-            !(status = bind_unet(m, plain, err)) && !(status = sd_model_adapt(m, options, err)) &&
-            !(status = load_text(m, SD_LORA_TEXT, err)) && !(status = load_text(m, SD_LORA_TEXT_2, err)) &&
-            !(status = load_unet(m, err)))
-            status = sd_autoencoder_open(&m->autoencoder, m->context->vk, m->files, m->precision, err);
+            !(status = bind_unet(m, plain, err)))
+            status = sd_model_adapt(m, options, err);
     }
     if (status)
         sd_model_close(&m);
     *out = m;
+    return status;
+}
+
+sd_status sd_model_open(sd_model **out, sd_context *context, const char *path,
+                        const sd_model_options *options, sd_error *err) {
+    static const sd_model_options defaults;
+    sd_status status = sd_model_describe(out, context, path, options ? options : &defaults, err);
+    if (!status && !(status = load_text(*out, SD_LORA_TEXT, err)) &&
+        !(status = load_text(*out, SD_LORA_TEXT_2, err)) && !(status = load_unet(*out, err)))
+        status =
+            sd_autoencoder_open(&(*out)->autoencoder, context->vk, (*out)->files, (*out)->precision, err);
+    if (status)
+        sd_model_close(out);
     return status;
 }
 
