@@ -187,6 +187,8 @@ static sd_status open_folder(sd_checkpoint *c, const struct sd_separate_parts *s
         (status = open_part(c, SD_PART_TEXT_2, text && listed >> SD_PART_TEXT_2 & 1, err)) ||
         (status = read_text(c, scheduler, "scheduler_config.json", &c->scheduler, err)))
         return status;
+    if (!(c->scheduler_path = joined(c, scheduler, "scheduler_config.json")))
+        return sd_fail(err, SD_E_MEMORY, "out of memory");
     return open_tokenizers(c, err);
 }
 

@@ -53,8 +53,8 @@ struct sd_checkpoint {
     struct sd_checkpoint_part part[SD_PARTS];
     sd_tensor_file *files[2 * SD_PARTS]; /* the model's own and those beside it */
     uint32_t file_count;
-    const char *scheduler;             /* text of scheduler_config.json or NULL */
-    sd_bytes vocabulary[2], merges[2]; /* of tokenizer and tokenizer_2, where the model has its own */
+    const char *scheduler, *scheduler_path; /* text of scheduler_config.json or NULL; where it is */
+    sd_bytes vocabulary[2], merges[2];      /* of tokenizer and tokenizer_2, where the model has its own */
     /* What the name tables need; filled by detection. */
     struct sd_unet_config unet;
     struct sd_vae_config vae;

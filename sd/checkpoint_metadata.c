@@ -13,8 +13,16 @@ static const char scheduler_key[] = "sdvk.scheduler";
 static const char *const vocabulary_keys[] = {"sdvk.tokenizer.vocab", "sdvk.tokenizer_2.vocab"};
 static const char *const merges_keys[] = {"sdvk.tokenizer.merges", "sdvk.tokenizer_2.merges"};
 
-const char *sd_checkpoint_config_of(const sd_tensor_file *file, sd_part part) {
-    return config_keys[part] ? sd_tensor_file_metadata(file, config_keys[part]) : NULL;
+/* "model.safetensors: sdvk.unet", for messages; the path alone where memory runs out. */
+static const char *place_of(sd_checkpoint *c, const char *path, const char *key) {
+    const char *text = sd_arena_printf(&c->arena, "%s: %s", path, key);
+    return text ? text : path;
+}
+
+void sd_checkpoint_read_config(sd_checkpoint *c, struct sd_checkpoint_part *p) {
+    const char *key = config_keys[p->part];
+    p->config = key ? sd_tensor_file_metadata(p->file, key) : NULL;
+    p->config_path = p->config ? place_of(c, p->source.label, key) : NULL;
 }
 
 static bool copy_bytes(const sd_tensor_file *file, const char *key, sd_bytes *out) {
@@ -28,7 +36,9 @@ static bool copy_bytes(const sd_tensor_file *file, const char *key, sd_bytes *ou
 
 sd_status sd_checkpoint_read_metadata(sd_checkpoint *c, const sd_tensor_file *file, sd_error *err) {
     const char *scheduler = sd_tensor_file_metadata(file, scheduler_key);
-    bool ok = !scheduler || (c->scheduler = sd_arena_strdup(&c->arena, scheduler));
+    c->scheduler = scheduler;
+    c->scheduler_path = scheduler ? place_of(c, c->path, scheduler_key) : NULL;
+    bool ok = true;
     for (int i = 0; i < 2 && ok; i++)
         ok = copy_bytes(file, vocabulary_keys[i], &c->vocabulary[i]) &&
              copy_bytes(file, merges_keys[i], &c->merges[i]);

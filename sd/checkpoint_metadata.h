@@ -6,10 +6,11 @@
 
 #include "sd/checkpoint.h"
 
-/* The configuration of a part that a file with its weights holds, or NULL. Lives as long as the file. */
-const char *sd_checkpoint_config_of(const sd_tensor_file *file, sd_part part);
+/* Sets the part's configuration where its file holds one. */
+void sd_checkpoint_read_config(sd_checkpoint *checkpoint, struct sd_checkpoint_part *part);
 
-/* Fills in scheduler and tokenizers from the file, as if they came from a folder. */
+/* Fills in scheduler and tokenizers from the file, as if they came from a folder. The scheduler lives as long
+ * as the file. */
 sd_status sd_checkpoint_read_metadata(sd_checkpoint *checkpoint, const sd_tensor_file *file, sd_error *err);
 
 enum { SD_CHECKPOINT_METADATA = SD_PARTS + 1 + 4 };

@@ -65,13 +65,10 @@ static void set(sd_checkpoint *c, const struct place *place, sd_tensor_file *fil
                                        .config = out->config,
                                        .config_path = out->config_path};
     out->label = sd_arena_strdup(&c->arena, path);
-    const char *config = sd_checkpoint_config_of(file, place->part);
-    if (config && !out->config) { /* config.json goes first */
-        out->config = config;
-        out->config_path = out->label ? out->label : "model";
-    }
     out->source = (struct sd_weight_source){
         .label = out->label ? out->label : "model", .user = out, .find = sd_checkpoint_find};
+    if (!out->config) /* config.json goes first */
+        sd_checkpoint_read_config(c, out);
 }
 
 void sd_checkpoint_place_model(sd_checkpoint *c, sd_tensor_file *file, const char *path) {

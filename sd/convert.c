@@ -58,11 +58,14 @@ static sd_status open_source(struct sd_conversion *c, sd_context *context, sd_mo
 }
 
 /* Keys that fit nothing are refused unless `lenient`; then they are told. */
-static void warn_unused(const sd_context *context, const sd_model *model) {
+static void log_loras(const sd_context *context, const sd_model *model) {
     sd_lora_info lora;
-    for (size_t i = 0; sd_model_lora(model, i, &lora); i++)
+    for (size_t i = 0; sd_model_lora(model, i, &lora); i++) {
+        sd_log(&context->log, SD_LOG_INFO, "LoRA %s: %s, %u of %u modules", lora.name, lora.kinds,
+               lora.matched, lora.modules);
         for (size_t k = 0; lora.unmatched[k]; k++)
             sd_log(&context->log, SD_LOG_WARNING, "LoRA %s: not used: %s", lora.name, lora.unmatched[k]);
+    }
 }
 
 /* Texts as safetensors files hold them, which say by "format" how tensors are laid out. */
@@ -118,7 +121,7 @@ sd_status sd_convert(sd_context *context, const sd_convert_params *params, sd_co
     if (!status && !(status = open_source(&c, context, &model, &alone, err)))
         status = sd_convert_list(&c, err);
     if (!status && model && !(status = sd_convert_mark_edits(&c, model, err))) {
-        warn_unused(context, model);
+        log_loras(context, model);
         status = sd_editor_create(&c.editor, context->vk, err);
     }
     if (!status && !(status = sd_convert_choose(&c, err)) && !params->plan)

@@ -441,6 +441,55 @@ static void the_rest_of_a_file_is_kept(void **state) {
     sd_tensor_file_close(&file);
 }
 
+/* What the metadata say is checked as a folder's files are. */
+static void bad_metadata_are_refused(void **state) {
+    static const struct {
+        sd_file_metadata metadata;
+        sd_status status;
+        const char *message;
+    } cases[] = {
+        {{"sdvk.unet", "[]"}, SD_E_FORMAT, ": sdvk.unet: expected a JSON object"},
+        {{"sdvk.vae", "{"}, SD_E_FORMAT, ": sdvk.vae: expected a JSON object"},
+        {{"sdvk.text_encoder", "{}"},
+         SD_E_FORMAT,
+         ": sdvk.text_encoder: hidden_size: expected a whole number from 1 to 8192"},
+        {{"sdvk.tokenizer.vocab", "{}"}, SD_E_FORMAT, "tokenizer/vocab.json: expected an entry"},
+        {{"sdvk.scheduler", "7"}, SD_E_FORMAT, ": sdvk.scheduler: expected a JSON object"},
+    };
+    static sd_file_tensor tensors[1024];
+    const char *good = in_folder("good.safetensors");
+    sd_context *context = a_context();
+    (void)state;
+    convert(NULL, &(sd_convert_params){.model = NETWORKS "sd1", .output = good});
+    sd_tensor_file *file = opened(good);
+    size_t count = sd_tensor_file_count(file), said = sd_tensor_file_metadata_count(file);
+    sd_file_metadata metadata[16];
+    assert_true(count <= sizeof tensors / sizeof *tensors && said <= 16);
+    for (size_t i = 0; i < count; i++)
+        tensors[i] = *sd_tensor_file_at(file, i);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *path = in_folder("bad.safetensors");
+        sd_model *model;
+        sd_error err;
+        size_t changed = 0;
+        for (size_t k = 0; k < said; k++) {
+            metadata[k] = *sd_tensor_file_metadata_at(file, k);
+            if (strcmp(metadata[k].key, cases[i].metadata.key) != 0)
+                continue;
+            metadata[k] = cases[i].metadata;
+            changed++;
+        }
+        assert_int_equal(changed, 1);
+        if (sd_safetensors_write(path, tensors, count, metadata, said, &err))
+            fail_msg("%s", err.message);
+        assert_int_equal(sd_model_open(&model, context, path, NULL, &err), cases[i].status);
+        assert_non_null(strstr(err.message, cases[i].message));
+        assert_int_equal(strncmp(err.message, path, strlen(path)), 0);
+    }
+    sd_tensor_file_close(&file);
+    sd_context_destroy(&context);
+}
+
 /* ---- pictures ---- */
 
 static void single_files_give_the_folders_pictures(void **state) {
@@ -488,6 +537,7 @@ int main(void) {
         cmocka_unit_test(failures_leave_nothing),
         cmocka_unit_test(values_that_do_not_fit_are_named),
         cmocka_unit_test(the_rest_of_a_file_is_kept),
+        cmocka_unit_test(bad_metadata_are_refused),
         cmocka_unit_test(single_files_give_the_folders_pictures),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
