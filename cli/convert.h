@@ -12,7 +12,8 @@ struct cli_convert {
     char *texts[CLI_RULES]; /* what rules point into; freed by cli_convert_free */
     size_t text_count;
     const char *device; /* for merging */
-    bool json, quiet, verbose, validation;
+    bool json, quiet;
+    bool verbose, validation; /* for merging */
 };
 
 /* Options of both commands. */
@@ -27,8 +28,7 @@ struct cli_convert {
          "folder of models in which names are looked up, as A1111 or ComfyUI lay it out"},                   \
         {"prune", 0, NULL, "leave out training averages (model_ema.*)"},                                     \
         {"plan", 0, NULL, "print the sizes and write nothing"},                                              \
-        {"json", 0, NULL, "print the result as JSON"}, {"quiet", 'q', NULL, "no progress"},                  \
-        {"verbose", 'v', NULL, "log what happens"}, {                                                        \
+        {"json", 0, NULL, "print the result as JSON"}, {"quiet", 'q', NULL, "no progress"}, {                \
         "help", 'h', NULL, "print this help"                                                                 \
     }
 

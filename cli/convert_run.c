@@ -41,7 +41,7 @@ int cli_convert_option(struct cli_convert *c, const char *command, const struct 
     } fields[] = {{"output", &c->params.output, NULL}, {"type", &c->params.type, NULL},
                   {"models", &c->params.models, NULL}, {"prune", NULL, &c->params.prune},
                   {"plan", NULL, &c->params.plan},     {"json", NULL, &c->json},
-                  {"quiet", NULL, &c->quiet},          {"verbose", NULL, &c->verbose}};
+                  {"quiet", NULL, &c->quiet}};
     if (!name && c->params.model)
         return cli_usage("%s: expected one model, found also '%s'", command, arg->value);
     if (!name) {

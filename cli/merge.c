@@ -10,6 +10,7 @@ static const struct cli_option options[] = {
     {"lenient", 0, NULL, "ignore keys of a LoRA that fit no layer"},
     {"device", 'd', "DEVICE", "index, name or UUID from `sdvk devices`"},
     {"validation", 0, NULL, "run under the Vulkan validation layers"},
+    {"verbose", 'v', NULL, "log what happens"},
     CLI_CONVERT_OPTIONS,
     {NULL, 0, NULL, NULL}};
 
@@ -25,6 +26,8 @@ static int take(struct cli_convert *c, struct cli_loras *loras, const struct cli
         c->device = arg->value;
     else if (!strcmp(name, "validation"))
         c->validation = true;
+    else if (!strcmp(name, "verbose"))
+        c->verbose = true;
     else
         return cli_convert_option(c, "merge", arg);
     return EXIT_OK;

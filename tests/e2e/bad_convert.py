@@ -34,6 +34,7 @@ def option_rows(t):
             t.row([command, MODEL, "-o", "x.gguf", "--rule", rule], f"--rule: expected PATTERN=TYPE, found '{rule}'")
         t.row([command, MODEL, "-o", "x.gguf", "--tensor-type-rules", "attn=q8_0,ff"],
               "--tensor-type-rules: expected PATTERN=TYPE, found 'ff'")
+    t.row(["convert", MODEL, "-o", "x.gguf", "--lora", "x"], "unknown option '--lora'; --help lists the options")
     t.row(["merge", MODEL, "-o", "x.gguf"],
           "merge: expected a --lora to merge; `sdvk convert` changes types alone")
     t.row(["merge", MODEL, "-o", "x.gguf", "--lora-blocks", "1,1"], "--lora-blocks: expected a --lora before it")
