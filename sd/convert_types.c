@@ -155,10 +155,9 @@ static bool is_edge(const char *name) {
 
 /* What the general type leaves alone unless a rule names it. */
 static bool is_spared(const struct sd_convert_item *item, sd_file_dtype type) {
-    bool small = sd_file_dtype_bits(type) / sd_file_dtype_block(type) < 16 || sd_file_dtype_quantised(type);
     if (item->part == SD_PARTS)
         return true;
-    if (!small)
+    if (sd_file_dtype_bits(type) >= 16 && !sd_file_dtype_quantised(type))
         return false;
     return item->part == SD_PART_VAE || item->kind == CONVERT_VECTOR || item->kind == CONVERT_EMBEDDING ||
            !ends_with(item->out.name, "weight") || is_edge(item->out.name) ||
