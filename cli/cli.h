@@ -54,7 +54,7 @@ struct cli_progress {
     bool terminal, quiet;
     bool line_open; /* the bar stands without a newline */
     uint32_t last_step;
-    double next_line; /* seconds before which compilation is not worth a line */
+    double next_line; /* seconds before which compiling or converting is not worth a line */
 };
 void cli_progress_begin(struct cli_progress *p, bool quiet);
 void cli_progress_show(void *progress, const sd_progress *state);
@@ -74,7 +74,7 @@ void cli_free_loras(struct cli_loras *loras);
 /* A line for each LoRA of the model's set or of the last prompt, and one for each key that it did not use. */
 void cli_report_loras(const sd_model *model, bool in_prompt, FILE *out);
 
-/* Ctrl-C and SIGTERM ask this to stop. */
+/* From now on Ctrl-C and SIGTERM ask this to stop, and no longer end the program. */
 sd_cancel *cli_cancel(void);
 
 /* Writes `text` as a JSON string with quotes. */
@@ -84,6 +84,8 @@ int cli_generate(int argc, char **argv);
 int cli_devices(int argc, char **argv);
 int cli_info(int argc, char **argv);
 int cli_models(int argc, char **argv);
+int cli_convert(int argc, char **argv);
+int cli_merge(int argc, char **argv);
 int cli_bench(int argc, char **argv);
 int cli_audit(int argc, char **argv);
 

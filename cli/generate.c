@@ -1,7 +1,6 @@
 #include "cli/cli.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -50,17 +49,6 @@ struct request {
     struct cli_loras loras;
     const char *embeddings[EMBEDDINGS];
 };
-
-static sd_cancel cancel;
-
-sd_cancel *cli_cancel(void) {
-    return &cancel;
-}
-
-static void on_signal(int number) {
-    (void)number;
-    sd_cancel_request(&cancel);
-}
 
 static void help(void) {
     puts("usage: sdvk generate PROMPT --model NAME [options]\n");
@@ -328,7 +316,6 @@ static int render(struct request *r, sd_model *model, const sd_device *device, c
     cli_progress_begin(&progress, r->quiet);
     r->params.progress = cli_progress_show;
     r->params.progress_user = &progress;
-    r->params.cancel = &cancel;
     sd_status status = sd_generate(model, &r->params, &outputs, &err);
     cli_progress_end(&progress);
     if (!status && !r->quiet)
@@ -358,9 +345,7 @@ int cli_generate(int argc, char **argv) {
         cli_free_loras(&r.loras);
         return code;
     }
-    struct sigaction action = {.sa_handler = on_signal};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    r.params.cancel = cli_cancel();
     const sd_context_options context_options = {.device = r.device,
                                                 .models = r.models,
                                                 .validation = r.validation,

@@ -10,6 +10,8 @@ static const struct {
     {"devices", "list the Vulkan devices", cli_devices},
     {"info", "say what a model, LoRA, embedding or picture file is", cli_info},
     {"models", "list what lies in a folder of models", cli_models},
+    {"convert", "write a model as one file, with other types of numbers", cli_convert},
+    {"merge", "write a model with LoRAs merged into it", cli_merge},
     {"bench", "measure networks and devices", cli_bench},
     {"audit", "check the audit log of a server", cli_audit},
 };

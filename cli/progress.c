@@ -8,11 +8,10 @@ void cli_progress_begin(struct cli_progress *p, bool quiet) {
 }
 
 static const char *phase_name(sd_phase phase) {
-    static const char *const names[] = {[SD_PHASE_TEXT] = "reading the prompt",
-                                        [SD_PHASE_ENCODE] = "encoding the init picture",
-                                        [SD_PHASE_STEP] = "denoising",
-                                        [SD_PHASE_DECODE] = "decoding",
-                                        [SD_PHASE_COMPILE] = "compiling kernels"};
+    static const char *const names[] = {
+        [SD_PHASE_TEXT] = "reading the prompt", [SD_PHASE_ENCODE] = "encoding the init picture",
+        [SD_PHASE_STEP] = "denoising",          [SD_PHASE_DECODE] = "decoding",
+        [SD_PHASE_CONVERT] = "converting",      [SD_PHASE_COMPILE] = "compiling kernels"};
     return names[phase];
 }
 
@@ -33,7 +32,7 @@ static void draw_bar(struct cli_progress *p, const sd_progress *s) {
         snprintf(which, sizeof which, " image %u/%u", s->image + 1, s->images);
     if (s->phase == SD_PHASE_STEP && s->step)
         fprintf(stderr, "\r\033[K[%s] %u/%u%s, %.0f s left", bar, s->step, s->steps, which, seconds_left(s));
-    else if (s->phase == SD_PHASE_COMPILE)
+    else if (s->phase == SD_PHASE_COMPILE || s->phase == SD_PHASE_CONVERT)
         fprintf(stderr, "\r\033[K[%s] %u/%u, %s", bar, s->step, s->steps, phase_name(s->phase));
     else
         fprintf(stderr, "\r\033[K%s%s", phase_name(s->phase), which);
@@ -41,8 +40,9 @@ static void draw_bar(struct cli_progress *p, const sd_progress *s) {
     p->line_open = true;
 }
 
-/* What comes from the driver's cache is done within a second and not worth a line in a log. */
-static void log_compilation(struct cli_progress *p, const sd_progress *s) {
+/* What comes from the driver's cache, or is a small model, is done within a second and not worth a line in a
+ * log. */
+static void log_counted(struct cli_progress *p, const sd_progress *s) {
     if (!s->step)
         p->next_line = s->seconds + 1;
     else if (s->seconds > p->next_line) {
@@ -59,8 +59,8 @@ void cli_progress_show(void *progress, const sd_progress *s) {
         draw_bar(p, s);
         return;
     }
-    if (s->phase == SD_PHASE_COMPILE) {
-        log_compilation(p, s);
+    if (s->phase == SD_PHASE_COMPILE || s->phase == SD_PHASE_CONVERT) {
+        log_counted(p, s);
         return;
     }
     /* About ten lines an image are enough in a log. */

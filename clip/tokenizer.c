@@ -20,6 +20,25 @@ uint32_t sd_tokenizer_end(const sd_tokenizer *tokenizer) {
     return tokenizer->end;
 }
 
+static uint32_t merge_count(const sd_tokenizer *t) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < t->merge_slots; i++)
+        count += t->merges[i].id != SD_TOKEN_NONE;
+    return count;
+}
+
+bool sd_tokenizer_same(const sd_tokenizer *a, const sd_tokenizer *b) {
+    bool same = a->entries == b->entries && a->start == b->start && a->end == b->end &&
+                a->comma == b->comma && !memcmp(a->byte, b->byte, sizeof a->byte) &&
+                !memcmp(a->last_byte, b->last_byte, sizeof a->last_byte) && merge_count(a) == merge_count(b);
+    for (uint32_t i = 0; i < a->merge_slots && same; i++) {
+        const sd_merge *m = &a->merges[i];
+        const sd_merge *other = m->id == SD_TOKEN_NONE ? m : sd_tokenizer_merge(b, m->left, m->right);
+        same = other && other->id == m->id && (other == m || other->rank == m->rank);
+    }
+    return same;
+}
+
 void sd_tokenizer_destroy(sd_tokenizer **tokenizer) {
     if (!tokenizer || !*tokenizer)
         return;

@@ -9,6 +9,7 @@
 #ifndef CLIP_TOKENIZER_H
 #define CLIP_TOKENIZER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -57,6 +58,9 @@ sd_status sd_tokenizer_create(sd_tokenizer **out, const void *vocab_json, size_t
 
 /* NULL-safe, also for *tokenizer; sets *tokenizer to NULL. */
 void sd_tokenizer_destroy(sd_tokenizer **tokenizer);
+
+/* Whether two tokenizers encode every text alike: the same ids for bytes, and the same merges. */
+bool sd_tokenizer_same(const sd_tokenizer *a, const sd_tokenizer *b);
 
 uint32_t sd_tokenizer_entries(const sd_tokenizer *tokenizer); /* every id is below this */
 uint32_t sd_tokenizer_start(const sd_tokenizer *tokenizer);   /* id of <|startoftext|> */

@@ -1,4 +1,5 @@
 #include "sd/checkpoint_internal.h"
+#include "sd/checkpoint_metadata.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
@@ -61,7 +62,7 @@ static sd_status read_optional(sd_checkpoint *c, const char *folder, const char 
     return sd_is_file(path) ? sd_file_read(path, 0, out, err) : SD_OK;
 }
 
-static sd_status read_text(sd_checkpoint *c, const char *folder, const char *file, char **out,
+static sd_status read_text(sd_checkpoint *c, const char *folder, const char *file, const char **out,
                            sd_error *err) {
     sd_bytes bytes;
     sd_status status = read_optional(c, folder, file, &bytes, err);
@@ -128,7 +129,7 @@ sd_status sd_checkpoint_part_folder(sd_checkpoint *c, sd_part part, const char *
 
 /* Parts that model_index.json names, as bits: "vae": ["diffusers", "AutoencoderKL"], or [null, null]. */
 static sd_status read_index(sd_checkpoint *c, unsigned *listed, sd_error *err) {
-    char *text;
+    const char *text;
     sd_status status = read_text(c, c->path, "model_index.json", &text, err);
     *listed = 0;
     if (status)
@@ -186,6 +187,8 @@ static sd_status open_folder(sd_checkpoint *c, const struct sd_separate_parts *s
         (status = open_part(c, SD_PART_TEXT_2, text && listed >> SD_PART_TEXT_2 & 1, err)) ||
         (status = read_text(c, scheduler, "scheduler_config.json", &c->scheduler, err)))
         return status;
+    if (!(c->scheduler_path = joined(c, scheduler, "scheduler_config.json")))
+        return sd_fail(err, SD_E_MEMORY, "out of memory");
     return open_tokenizers(c, err);
 }
 
@@ -195,7 +198,9 @@ static sd_status open_single(sd_checkpoint *c, const struct sd_separate_parts *s
     if (status)
         return status;
     sd_checkpoint_place_model(c, file, c->path);
-    return c->part[SD_PART_UNET].file || separate->unet ? SD_OK : sd_checkpoint_not_a_model(c, file, err);
+    if (!c->part[SD_PART_UNET].file && !separate->unet)
+        return sd_checkpoint_not_a_model(c, file, err);
+    return sd_checkpoint_read_metadata(c, file, err);
 }
 
 static sd_status open_parts(sd_checkpoint *c, const struct sd_separate_parts *separate, sd_error *err) {

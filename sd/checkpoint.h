@@ -39,12 +39,12 @@ struct sd_checkpoint_part {
     sd_checkpoint *checkpoint;
     sd_part part;
     sd_spelling spelling;
-    const char *prefix;   /* in the file */
-    sd_tensor_file *file; /* owned by the checkpoint */
-    char *label;          /* path, for messages */
-    char *config;         /* text of config.json, NULL in single files */
-    char *config_path;    /* for messages, NULL in single files */
-    bool replaced;        /* does not come from the model's own file or folder */
+    const char *prefix;      /* in the file */
+    sd_tensor_file *file;    /* owned by the checkpoint */
+    char *label;             /* path, for messages */
+    const char *config;      /* text of config.json, NULL in most single files */
+    const char *config_path; /* for messages, NULL without config */
+    bool replaced;           /* does not come from the model's own file or folder */
     struct sd_weight_source source;
 };
 
@@ -60,8 +60,8 @@ struct sd_checkpoint {
     struct sd_checkpoint_part part[SD_PARTS];
     sd_tensor_file *files[2 * SD_PARTS]; /* the model's own and those beside it */
     uint32_t file_count;
-    char *scheduler;                   /* text of scheduler_config.json or NULL */
-    sd_bytes vocabulary[2], merges[2]; /* tokenizer and tokenizer_2 of a folder */
+    const char *scheduler, *scheduler_path; /* text of scheduler_config.json or NULL; where it is */
+    sd_bytes vocabulary[2], merges[2];      /* of tokenizer and tokenizer_2, where the model has its own */
     /* What the name tables need; filled by detection. */
     struct sd_unet_config unet;
     struct sd_vae_config vae;

@@ -1,5 +1,6 @@
 /* Where the parts lie in files, told by tensors that only they have. */
 #include "sd/checkpoint_internal.h"
+#include "sd/checkpoint_metadata.h"
 
 #include <string.h>
 
@@ -68,6 +69,8 @@ static void set(sd_checkpoint *c, const struct place *place, sd_tensor_file *fil
                                             .user = out,
                                             .find = sd_checkpoint_find,
                                             .advise = sd_checkpoint_advise};
+    if (!out->config) /* config.json goes first */
+        sd_checkpoint_read_config(c, out);
 }
 
 void sd_checkpoint_place_model(sd_checkpoint *c, sd_tensor_file *file, const char *path) {

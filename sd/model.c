@@ -95,7 +95,7 @@ enum { training_steps = 1000 };
 /* One field of scheduler_config.json; false after the first error. An absent field or null leaves *out. */
 struct scheduler_reader {
     const cJSON *json;
-    const char *folder;
+    const char *path;
     sd_status status;
     sd_error *err;
 };
@@ -109,9 +109,8 @@ static void scheduler_refuse(struct scheduler_reader *r, const char *field, cons
     if (r->status)
         return;
     char *found = cJSON_PrintUnformatted(scheduler_item(r, field));
-    r->status =
-        sd_fail(r->err, SD_E_UNSUPPORTED, "%s/scheduler/scheduler_config.json: %s: expected %s, found %.60s",
-                r->folder, field, expected, found ? found : "something else");
+    r->status = sd_fail(r->err, SD_E_UNSUPPORTED, "%s: %s: expected %s, found %.60s", r->path, field,
+                        expected, found ? found : "something else");
     free(found);
 }
 
@@ -148,7 +147,7 @@ static sd_status configure_noise(sd_model *m, const char *prediction, sd_error *
     static const char *const betas[] = {"linear", "scaled_linear", NULL};
     static const char *const spacings[] = {"leading", "trailing", "linspace", NULL};
     cJSON *json = m->files->scheduler ? cJSON_Parse(m->files->scheduler) : NULL;
-    struct scheduler_reader r = {json, m->files->path, SD_OK, err};
+    struct scheduler_reader r = {json, m->files->scheduler_path, SD_OK, err};
     sd_discrete_params params = {0};
     double steps = training_steps;
     if (prediction && strcmp(prediction, "epsilon") && strcmp(prediction, "v") &&
@@ -156,8 +155,7 @@ static sd_status configure_noise(sd_model *m, const char *prediction, sd_error *
         r.status =
             sd_fail(err, SD_E_ARGUMENT, "prediction: expected epsilon, v or sample, found '%s'", prediction);
     else if (m->files->scheduler && !cJSON_IsObject(json))
-        r.status = sd_fail(err, SD_E_FORMAT, "%s/scheduler/scheduler_config.json: expected a JSON object",
-                           m->files->path);
+        r.status = sd_fail(err, SD_E_FORMAT, "%s: expected a JSON object", m->files->scheduler_path);
     m->prediction = prediction_named(prediction ? prediction : m->family->prediction);
     int type = scheduler_choice(&r, "prediction_type", predictions, "epsilon, v_prediction or sample", -1);
     if (!prediction && type >= 0)
@@ -177,7 +175,7 @@ static sd_status configure_noise(sd_model *m, const char *prediction, sd_error *
     params.zero_terminal_snr = cJSON_IsTrue(scheduler_item(&r, "rescale_betas_zero_snr"));
     sd_error cause = {0};
     if (!r.status && (r.status = sd_discrete_init(&m->noise, &params, &cause)))
-        sd_fail(err, r.status, "%s/scheduler/scheduler_config.json: %.900s", m->files->path, cause.message);
+        sd_fail(err, r.status, "%s: %.900s", m->files->scheduler_path, cause.message);
     cJSON_Delete(json);
     return r.status;
 }
@@ -235,10 +233,8 @@ static sd_status check_widths(const sd_model *m, sd_error *err) {
     return SD_OK;
 }
 
-sd_status sd_model_open(sd_model **out, sd_context *context, const char *path,
-                        const sd_model_options *options, sd_error *err) {
-    static const sd_model_options defaults;
-    options = options ? options : &defaults;
+sd_status sd_model_describe(sd_model **out, sd_context *context, const char *path,
+                            const sd_model_options *options, sd_error *err) {
     *out = NULL;
     sd_model *m = calloc(1, sizeof *m);
     if (!m)
@@ -253,14 +249,25 @@ sd_status sd_model_open(sd_model **out, sd_context *context, const char *path,
         choose_defaults(m);
         bool plain = sd_unet_needs_plain(&m->files->unet, m->height / 8, m->width / 8);
         if (!(status = check_widths(m, err)) && !(status = configure_noise(m, options->prediction, err)) &&
-            !(status = bind_unet(m, plain, err)) && !(status = sd_model_adapt(m, options, err)) &&
-            !(status = load_text(m, SD_LORA_TEXT, err)) && !(status = load_text(m, SD_LORA_TEXT_2, err)) &&
-            !(status = load_unet(m, err)))
-            status = sd_autoencoder_open(&m->autoencoder, m->context->vk, m->files, m->precision, err);
+            !(status = bind_unet(m, plain, err)))
+            status = sd_model_adapt(m, options, err);
     }
     if (status)
         sd_model_close(&m);
     *out = m;
+    return status;
+}
+
+sd_status sd_model_open(sd_model **out, sd_context *context, const char *path,
+                        const sd_model_options *options, sd_error *err) {
+    static const sd_model_options defaults;
+    sd_status status = sd_model_describe(out, context, path, options ? options : &defaults, err);
+    if (!status && !(status = load_text(*out, SD_LORA_TEXT, err)) &&
+        !(status = load_text(*out, SD_LORA_TEXT_2, err)) && !(status = load_unet(*out, err)))
+        status =
+            sd_autoencoder_open(&(*out)->autoencoder, context->vk, (*out)->files, (*out)->precision, err);
+    if (status)
+        sd_model_close(out);
     return status;
 }
 

@@ -58,6 +58,10 @@ struct sd_model {
     char part_hash[SD_PARTS][SD_SHA256_HEX]; /* of the parts that were given beside the model, when needed */
 };
 
+/* All of sd_model_open but loading weights to the device: files are open, networks bound, LoRAs matched. */
+sd_status sd_model_describe(sd_model **out, sd_context *context, const char *path,
+                            const sd_model_options *options, sd_error *err);
+
 /* Width of the pooled text that the UNet reads, which the last text encoder gives; 0 when it reads none. */
 uint32_t sd_model_pooled_width(const sd_model *model);
 
@@ -73,6 +77,10 @@ enum sd_unet_input {
     SD_UNET_INPUT_EDIT  /* the latent of the picture that is edited: pix2pix */
 };
 enum sd_unet_input sd_model_input(const sd_model *model);
+
+/* The path of a model, to be freed with free(): that of a checkpoint, or of a UNet alone, which may lie where
+ * checkpoints do, or where ComfyUI keeps diffusion models. `models` is as for sd_library_resolve. */
+sd_status sd_model_resolve(const char *models, const char *word, char **path, sd_error *err);
 
 /* Opens the files that a model's name and options stand for. */
 sd_status sd_model_open_files(sd_model *model, const char *word, const sd_model_options *options,

@@ -4,10 +4,9 @@
 
 #include <stdlib.h>
 
-/* A UNet alone may lie where checkpoints do, or where ComfyUI keeps diffusion models. */
-static sd_status resolve_model(const sd_context *context, const char *word, char **path, sd_error *err) {
-    sd_status status = sd_library_resolve(context->models, SD_LIBRARY_CHECKPOINT, word, path, err);
-    if (status == SD_E_NOT_FOUND && !sd_library_resolve(context->models, SD_LIBRARY_UNET, word, path, NULL))
+sd_status sd_model_resolve(const char *models, const char *word, char **path, sd_error *err) {
+    sd_status status = sd_library_resolve(models, SD_LIBRARY_CHECKPOINT, word, path, err);
+    if (status == SD_E_NOT_FOUND && !sd_library_resolve(models, SD_LIBRARY_UNET, word, path, NULL))
         return SD_OK;
     return status;
 }
@@ -23,7 +22,7 @@ sd_status sd_model_open_files(sd_model *m, const char *word, const sd_model_opti
                      {o->text_encoders[0], SD_LIBRARY_TEXT_ENCODER},
                      {o->text_encoders[1], SD_LIBRARY_TEXT_ENCODER}};
     char *paths[most] = {NULL}, *path = NULL;
-    sd_status status = resolve_model(m->context, word, &path, err);
+    sd_status status = sd_model_resolve(m->context->models, word, &path, err);
     for (int i = 0; i < most && !status; i++)
         if (given[i].word)
             status = sd_library_resolve(m->context->models, given[i].kind, given[i].word, &paths[i], err);

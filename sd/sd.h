@@ -241,14 +241,15 @@ typedef enum sd_phase {
     SD_PHASE_ENCODE,
     SD_PHASE_STEP,
     SD_PHASE_DECODE,
-    SD_PHASE_COMPILE /* within any of the others, where kernels of a network are not compiled yet */
+    SD_PHASE_CONVERT, /* of sd_convert: steps are tensors */
+    SD_PHASE_COMPILE  /* within any of the others, where kernels of a network are not compiled yet */
 } sd_phase;
 
 typedef struct sd_progress {
     sd_phase phase;
     uint32_t image, images;    /* which one is under way, from 0, and how many there will be */
     uint32_t step, steps;      /* finished steps of this image and all of them, or kernels of this network */
-    double seconds;            /* since sd_generate began */
+    double seconds;            /* since the call began */
     const sd_picture *preview; /* what the step's estimate looks like, small; NULL most of the time */
 } sd_progress;
 
@@ -427,6 +428,66 @@ typedef struct sd_bench_ceiling {
 
 /* What the device reaches on arithmetic and copies alone: the ceilings that networks are compared with. */
 sd_status sd_bench_peaks(sd_context *context, sd_bench_ceiling *out, sd_error *err);
+
+/* ---- converting ---- */
+
+/* Tensors whose names the POSIX extended regular expression is found in become this type. */
+typedef struct sd_convert_rule {
+    const char *pattern, *type;
+} sd_convert_rule;
+
+/* Pointers are borrowed for the call. */
+typedef struct sd_convert_params {
+    const char *model;  /* what sd_model_open takes */
+    const char *output; /* ends in .safetensors or .gguf; a file that exists is never replaced */
+    const char *models; /* the folder in which `model` may be a name; with a context, that of the context */
+    /* What the networks' tensors become, one of sd_convert_type_name(); NULL: what they are. Types of fewer
+     * than 16 bits leave the VAE, tables of words, time embeddings, norms, biases and the UNet's first and
+     * last convolution alone, and types in blocks all tensors that are no matrices with rows of whole blocks;
+     * these become f16 where they have two dimensions and more bits. */
+    const char *type;
+    const sd_convert_rule *rules; /* the first that fits wins, also over what `type` leaves alone */
+    size_t rule_count;
+    bool prune;               /* leave out training averages (model_ema.*) */
+    bool plan;                /* only say what would be written */
+    const sd_lora_use *loras; /* merged first, as sd_model_set_loras does; needs a context */
+    size_t lora_count;
+    bool lenient;
+    void (*progress)(void *user, const sd_progress *progress);
+    void *progress_user;
+    sd_cancel *cancel;
+} sd_convert_params;
+
+/* Tensors of one network and kind that were written alike. */
+typedef struct sd_convert_group {
+    const char *part;  /* "text encoder", "text encoder 2", "UNet", "VAE" or "other" */
+    const char *kind;  /* "attention", "feed-forward", "convolutions", "layers", "embeddings", "vectors" */
+    const char *type;  /* that was written: "Q8_0" */
+    const char *asked; /* the type that a rule or `type` wanted; another one where shapes did not allow it */
+    uint32_t tensors;
+    uint64_t bytes_before, bytes_after;
+    /* Of all written values less what they were to be (after merging): the root of the sum of squares over
+     * that of the latter, and the largest absolute one. 0 where only planned. */
+    double error, largest;
+} sd_convert_group;
+
+typedef struct sd_convert_report {
+    sd_convert_group *groups;
+    size_t count;
+    uint64_t bytes_before, bytes_after; /* of all tensors */
+    uint32_t tensors;
+} sd_convert_report;
+
+/* Writes a model as one file, tensor by tensor: a single file under its own names, a diffusers folder under
+ * the names of single files, with its configurations in the metadata, from which sd_model_open reads them.
+ * The file appears whole or not at all. `context` may be NULL without LoRAs. SD_E_ARGUMENT names the rule
+ * that fits nothing; SD_E_NUMERIC the tensor with a value that its new type cannot hold. */
+sd_status sd_convert(sd_context *context, const sd_convert_params *params, sd_convert_report **out,
+                     sd_error *err);
+void sd_convert_report_free(sd_convert_report **report);
+
+/* The types by index, NULL behind the last: "f32", "f16", "q8_0" ... */
+const char *sd_convert_type_name(size_t index);
 
 /* ---- options ---- */
 

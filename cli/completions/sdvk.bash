@@ -3,7 +3,7 @@ _sdvk() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} program=${COMP_WORDS[0]} help
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "generate devices info models bench audit --help --version" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "generate devices info models convert merge bench audit --help --version" -- "$word")
         return
     fi
     help=$("$program" "${COMP_WORDS[1]}" --help 2>/dev/null)
@@ -16,6 +16,7 @@ _sdvk() {
     --precision) mapfile -t COMPREPLY < <(compgen -W "auto f32 f16" -- "$word") ;;
     --network) mapfile -t COMPREPLY < <(compgen -W "text unet decode encode" -- "$word") ;;
     --op) mapfile -t COMPREPLY < <(compgen -W "$(sed -n 's/^ops://p' <<<"$help")" -- "$word") ;;
+    --type) mapfile -t COMPREPLY < <(compgen -W "$(sed -n 's/^types://p' <<<"$help")" -- "$word") ;;
     --prediction) mapfile -t COMPREPLY < <(compgen -W "epsilon v" -- "$word") ;;
     --sampler | --schedule | --rng)
         mapfile -t COMPREPLY < <(compgen -W "$(grep "^ *$before " <<<"$help" | sed 's/; default: .*//; s/.*: //')" \

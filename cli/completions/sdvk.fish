@@ -13,7 +13,7 @@ function __sdvk_choices
         string replace -r '; default: .*' '' | string replace -r '.*: ' '' | string split ' '
 end
 
-complete -c sdvk -n 'test -z (__sdvk_command)' -f -a 'generate devices info models bench audit --help --version'
+complete -c sdvk -n 'test -z (__sdvk_command)' -f -a 'generate devices info models convert merge bench audit --help --version'
 complete -c sdvk -n 'test -n (__sdvk_command); and string match -q -- "-*" (commandline -ct)' -f -a '(__sdvk_options)'
 for name in sampler schedule rng
     complete -c sdvk -n 'test "$(__sdvk_command)" = generate' -l $name -x -a "(__sdvk_choices $name)"
@@ -22,3 +22,6 @@ complete -c sdvk -n 'test "$(__sdvk_command)" = generate' -l precision -x -a 'au
 complete -c sdvk -n 'test "$(__sdvk_command)" = generate' -l prediction -x -a 'epsilon v'
 complete -c sdvk -n 'test "$(__sdvk_command)" = bench' -l network -x -a 'text unet decode encode'
 complete -c sdvk -n 'test "$(__sdvk_command)" = bench' -l op -x -a '(sdvk bench --help | string replace -fr "^ops: " "" | string split " ")'
+for name in convert merge
+    complete -c sdvk -n "test \"\$(__sdvk_command)\" = $name" -l type -x -a "(sdvk $name --help | string replace -fr '^types: ' '' | string split ' ')"
+end

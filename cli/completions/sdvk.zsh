@@ -3,7 +3,7 @@
 _sdvk() {
     local help before=${words[CURRENT-1]} word=${words[CURRENT]}
     if ((CURRENT == 2)); then
-        compadd -- generate devices info models bench audit --help --version
+        compadd -- generate devices info models convert merge bench audit --help --version
         return
     fi
     help="$(${words[1]} ${words[2]} --help 2>/dev/null)"
@@ -15,6 +15,7 @@ _sdvk() {
     --precision) compadd auto f32 f16 ;;
     --network) compadd text unet decode encode ;;
     --op) compadd -- ${=$(print -r -- $help | sed -n 's/^ops://p')} ;;
+    --type) compadd -- ${=$(print -r -- $help | sed -n 's/^types://p')} ;;
     --prediction) compadd epsilon v ;;
     --sampler|--schedule|--rng)
         compadd -- ${=$(print -r -- $help | grep "^ *$before " | sed 's/; default: .*//; s/.*: //')}

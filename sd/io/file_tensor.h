@@ -3,10 +3,12 @@
 #define SD_IO_FILE_TENSOR_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "sd/base/arena.h"
 #include "sd/base/dtype.h"
+#include "sd/base/status.h"
 
 /* Element types, named as safetensors and GGUF name them. */
 typedef enum sd_file_dtype {
@@ -58,6 +60,15 @@ typedef struct sd_file_tensor {
     const uint8_t *data;          /* little-endian, row-major; may be unaligned: read it with memcpy */
     uint64_t bytes;
 } sd_file_tensor;
+
+/* Where the bytes of tensors come from that are to be written and not in memory: fills `out` with the `size`
+ * bytes of the tensor from byte `first` on. Called in the order of the bytes, a few MiB of whole blocks at a
+ * time. */
+struct sd_tensor_producer {
+    void *user;
+    sd_status (*fill)(void *user, const sd_file_tensor *tensor, uint64_t first, void *out, size_t size,
+                      sd_error *err);
+};
 
 /* What a file says about itself. */
 typedef struct sd_file_metadata {

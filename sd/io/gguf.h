@@ -104,20 +104,13 @@ void sd_gguf_add_string(sd_gguf_values *list, const char *key, const char *text)
 void sd_gguf_add_u32(sd_gguf_values *list, const char *key, uint32_t number);
 void sd_gguf_values_clear(sd_gguf_values *list);
 
-/* Where the bytes of tensors come from that are not in memory: fills `out` with the `size` bytes of the
- * tensor from byte `first` on. Called in the order of the bytes, a few MiB of whole blocks at a time. */
-struct sd_gguf_producer {
-    void *user;
-    sd_status (*fill)(void *user, const sd_file_tensor *tensor, uint64_t first, void *out, size_t size,
-                      sd_error *err);
-};
-
 /* Writes version 3 atomically. Names must be unique and well-formed UTF-8, `bytes` must match the shape, and
  * the type must be one that GGUF knows. The same input gives the same bytes: tensors are laid out by name. A
  * tensor of more than 4 dimensions, or whose rows are not whole blocks, is reshaped as ComfyUI-GGUF does,
  * with its shape in the metadata. general.quantization_version is added where it is needed and `values` (may
  * be NULL) do not hold it. With a producer the tensors' `data` are not looked at. */
 sd_status sd_gguf_write(const char *path, const sd_file_tensor *tensors, size_t count,
-                        const sd_gguf_values *values, const struct sd_gguf_producer *producer, sd_error *err);
+                        const sd_gguf_values *values, const struct sd_tensor_producer *producer,
+                        sd_error *err);
 
 #endif

@@ -2,12 +2,13 @@
 
 #include "sd/base/checked.h"
 #include "sd/base/str.h"
+#include "sd/io/file_tensor_write.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { piece_bytes = 4 << 20, longest_header = 1 << 30 };
+enum { longest_header = 1 << 30 };
 
 /* A tensor as the file shows it. */
 typedef struct stored {
@@ -24,7 +25,7 @@ typedef struct writing {
     size_t count;
     sd_gguf_values values; /* all that the file will hold */
     uint64_t alignment;
-    const struct sd_gguf_producer *producer;
+    const struct sd_tensor_producer *producer;
 } writing;
 
 /* ---- checking ---- */
@@ -200,31 +201,12 @@ static sd_status build_header(const writing *w, sd_str *s) {
     return s->failed ? sd_fail(w->err, SD_E_MEMORY, "%s: no memory for its header", w->path) : SD_OK;
 }
 
-/* The tensor's bytes piece by piece, so that it is never in memory as a whole. */
-static sd_status write_produced(const writing *w, const sd_file_tensor *t, uint8_t *piece,
-                                sd_file_writer *file) {
-    uint64_t block = sd_file_dtype_bits(t->dtype) / 8, most = piece_bytes / block * block;
-    for (uint64_t at = 0; at < t->bytes; at += most) {
-        size_t now = (size_t)(t->bytes - at < most ? t->bytes - at : most);
-        sd_status status = w->producer->fill(w->producer->user, t, at, piece, now, w->err);
-        if (!status)
-            status = sd_file_writer_write(file, piece, now, w->err);
-        if (status)
-            return status;
-    }
-    return SD_OK;
-}
-
 static sd_status write_data(const writing *w, sd_file_writer *file) {
     static const uint8_t zeros[4096];
-    uint8_t *piece = w->producer ? malloc(piece_bytes) : NULL;
     sd_status status = SD_OK;
-    if (w->producer && !piece)
-        status = sd_fail(w->err, SD_E_MEMORY, "%s: no memory to write it", w->path);
     for (size_t i = 0; i < w->count && !status; i++) {
         const sd_file_tensor *t = w->tensors[i].tensor;
-        status = w->producer ? write_produced(w, t, piece, file)
-                             : sd_file_writer_write(file, t->data, (size_t)t->bytes, w->err);
+        status = sd_file_tensor_write(file, t, w->producer, w->err);
         uint64_t rest = (w->alignment - t->bytes % w->alignment) % w->alignment;
         while (rest && !status) {
             size_t now = rest < sizeof zeros ? (size_t)rest : sizeof zeros;
@@ -232,7 +214,6 @@ static sd_status write_data(const writing *w, sd_file_writer *file) {
             rest -= now;
         }
     }
-    free(piece);
     return status;
 }
 
@@ -254,7 +235,7 @@ static sd_status write_file(const writing *w) {
 }
 
 sd_status sd_gguf_write(const char *path, const sd_file_tensor *tensors, size_t count,
-                        const sd_gguf_values *values, const struct sd_gguf_producer *producer,
+                        const sd_gguf_values *values, const struct sd_tensor_producer *producer,
                         sd_error *err) {
     static const sd_gguf_values none;
     writing w = {.path = path, .err = err, .count = count, .producer = producer};

@@ -50,5 +50,9 @@ uint64_t sd_safetensors_data_offset(const sd_safetensors *file);
  * "__metadata__", and `bytes` must match the shape. */
 sd_status sd_safetensors_write(const char *path, const sd_file_tensor *tensors, size_t count,
                                const sd_file_metadata *metadata, size_t metadata_count, sd_error *err);
+/* The same for tensors that are not in memory: their `data` are not looked at. */
+sd_status sd_safetensors_produce(const char *path, const sd_file_tensor *tensors, size_t count,
+                                 const sd_file_metadata *metadata, size_t metadata_count,
+                                 const struct sd_tensor_producer *producer, sd_error *err);
 
 #endif

@@ -1,5 +1,6 @@
 #include "sd/base/checked.h"
 #include "sd/base/str.h"
+#include "sd/io/file_tensor_write.h"
 #include "sd/io/safetensors_internal.h"
 
 #include <inttypes.h>
@@ -36,7 +37,7 @@ static sd_status check_name(const char *path, const char *name, sd_error *err) {
     return SD_OK;
 }
 
-static sd_status check_tensor(const char *path, const sd_file_tensor *t, sd_error *err) {
+static sd_status check_tensor(const char *path, const sd_file_tensor *t, bool produced, sd_error *err) {
     uint64_t bytes;
     sd_status status = check_name(path, t->name, err);
     if (status)
@@ -48,7 +49,8 @@ static sd_status check_tensor(const char *path, const sd_file_tensor *t, sd_erro
                        "%s: cannot be written: tensor '%s' is %s, which only GGUF files can hold", path,
                        sd_show_name(t->name).text, sd_file_dtype_name(t->dtype));
     if ((unsigned)t->dtype >= SD_FILE_DTYPES || t->rank > SD_FILE_RANK ||
-        !sd_file_tensor_size(t->dtype, t->rank, t->shape, &bytes) || bytes != t->bytes || (bytes && !t->data))
+        !sd_file_tensor_size(t->dtype, t->rank, t->shape, &bytes) || bytes != t->bytes ||
+        (bytes && !t->data && !produced))
         return sd_fail(err, SD_E_ARGUMENT,
                        "%s: cannot be written: the %" PRIu64
                        " bytes of tensor '%s' do not match its shape and type",
@@ -118,14 +120,14 @@ static sd_status build_header(const char *path, const sd_file_tensor **order, si
 }
 
 static sd_status write_all(const char *path, const sd_str *header, const sd_file_tensor **order, size_t count,
-                           sd_error *err) {
+                           const struct sd_tensor_producer *producer, sd_error *err) {
     sd_file_writer *w;
     sd_status status = sd_file_writer_open(path, &w, err);
     if (status)
         return status;
     status = sd_file_writer_write(w, header->text, header->size, err);
     for (size_t i = 0; i < count && !status; i++)
-        status = sd_file_writer_write(w, order[i]->data, (size_t)order[i]->bytes, err);
+        status = sd_file_tensor_write(w, order[i], producer, err);
     if (status) {
         sd_file_writer_discard(&w);
         return status;
@@ -135,6 +137,12 @@ static sd_status write_all(const char *path, const sd_str *header, const sd_file
 
 sd_status sd_safetensors_write(const char *path, const sd_file_tensor *tensors, size_t count,
                                const sd_file_metadata *metadata, size_t metadata_count, sd_error *err) {
+    return sd_safetensors_produce(path, tensors, count, metadata, metadata_count, NULL, err);
+}
+
+sd_status sd_safetensors_produce(const char *path, const sd_file_tensor *tensors, size_t count,
+                                 const sd_file_metadata *metadata, size_t metadata_count,
+                                 const struct sd_tensor_producer *producer, sd_error *err) {
     sd_arena arena = {0};
     sd_str header = {0};
     sd_status status = SD_OK;
@@ -144,7 +152,7 @@ sd_status sd_safetensors_write(const char *path, const sd_file_tensor *tensors, 
     if (!order || !list || !keys)
         status = sd_fail(err, SD_E_MEMORY, "%s: no memory to write it", path);
     for (size_t i = 0; i < count && !status; i++) {
-        status = check_tensor(path, &tensors[i], err);
+        status = check_tensor(path, &tensors[i], producer != NULL, err);
         order[i] = &tensors[i];
         list[i] = tensors[i].name;
     }
@@ -163,7 +171,7 @@ sd_status sd_safetensors_write(const char *path, const sd_file_tensor *tensors, 
         status = build_header(path, order, count, metadata, metadata_count, &header, err);
     }
     if (!status)
-        status = write_all(path, &header, order, count, err);
+        status = write_all(path, &header, order, count, producer, err);
     sd_str_clear(&header);
     sd_arena_clear(&arena);
     return status;

@@ -144,6 +144,10 @@ const char *sd_tensor_file_format(const sd_tensor_file *file) {
     return file->format->name;
 }
 
+const struct sd_gguf *sd_tensor_file_gguf(const sd_tensor_file *file) {
+    return file->format->open == sd_gguf_open_any ? file->file : NULL;
+}
+
 size_t sd_tensor_file_count(const sd_tensor_file *file) {
     return file->format->count(file->file);
 }

@@ -21,6 +21,9 @@ void sd_tensor_file_close(sd_tensor_file **file);
 /* "safetensors", "GGUF" or "PyTorch". */
 const char *sd_tensor_file_format(const sd_tensor_file *file);
 
+/* The GGUF file behind it, for its typed metadata; NULL when it is another format. */
+const struct sd_gguf *sd_tensor_file_gguf(const sd_tensor_file *file);
+
 /* Tensors in the order of their data. */
 size_t sd_tensor_file_count(const sd_tensor_file *file);
 const sd_file_tensor *sd_tensor_file_at(const sd_tensor_file *file, size_t index);

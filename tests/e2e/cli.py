@@ -35,9 +35,9 @@ class Cli(program.Case):
 
     def test_manual_names_every_option(self):
         manual = (ROOT / "docs/sdvk.1").read_text().replace("\\-", "-")
-        for command in ("generate", "bench"):
+        for command, title in (("generate", "GENERATE"), ("merge", "CONVERT AND MERGE"), ("bench", "BENCH")):
             shown = self.sdvk(command, "--help").stdout
-            section = manual.split(f".SH OPTIONS OF {command.upper()}\n")[1].split(".SH ")[0]
+            section = manual.split(f".SH OPTIONS OF {title}\n")[1].split(".SH ")[0]
             self.assertEqual(set(re.findall(r"^ +(?:-\w, )?--([a-z0-9-]+)", shown, re.M)),
                              set(re.findall(r"(?<!\w)--([a-z0-9-]+)", section)))
         rendered = self.ok("man", "--warnings", "-l", ROOT / "docs/sdvk.1", env={"MANWIDTH": "80"})
@@ -87,6 +87,8 @@ class Cli(program.Case):
                 self.assertIn("dpmpp_2m", self.complete(shell, "generate", "--sampler", "d"))
                 self.assertIn("karras", self.complete(shell, "generate", "--schedule", "k"))
                 self.assertIn("f16", self.complete(shell, "generate", "--precision", "f"))
+                self.assertIn("q8_0", self.complete(shell, "convert", "--type", "q8"))
+                self.assertIn("--rule", self.complete(shell, "merge", "--ru"))
                 self.assertIn("--json", self.complete(shell, "devices", "--j"))
                 self.assertIn("upsample_conv2d", self.complete(shell, "bench", "--op", "up"))
                 self.assertIn("decode", self.complete(shell, "bench", "--network", "d"))

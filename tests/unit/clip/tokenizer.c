@@ -300,6 +300,31 @@ static void small_vocabularies_work(void **state) {
     sd_tokenizer_destroy(&t);
 }
 
+static void sameness_is_told(void **state) {
+    (void)state;
+    static const char vocab[] = "{" SPECIALS ",\"a\":2,\"b\":3,\"c</w>\":4,\"ab\":5,\"bc</w>\":6}";
+    static const char other_vocab[] = "{" SPECIALS ",\"a\":3,\"b\":2,\"c</w>\":4,\"ab\":5,\"bc</w>\":6}";
+    static const struct {
+        const char *vocab, *merges;
+    } cases[] = {
+        {vocab, "b c</w>\na b"}, {vocab, "a b\nb c</w>"}, {vocab, "b c</w>"}, {other_vocab, "b c</w>\na b"}};
+    sd_tokenizer *usual = builtin(), *mockup = from_folder(), *small[4];
+    assert_true(sd_tokenizer_same(usual, mockup));
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(sd_tokenizer_create(&small[i], cases[i].vocab, strlen(cases[i].vocab),
+                                             cases[i].merges, strlen(cases[i].merges), NULL),
+                         SD_OK);
+    for (int i = 0; i < 4; i++) {
+        for (int k = 0; k < 4; k++)
+            assert_int_equal(sd_tokenizer_same(small[i], small[k]), i == k);
+        assert_false(sd_tokenizer_same(small[i], usual));
+    }
+    for (int i = 0; i < 4; i++)
+        sd_tokenizer_destroy(&small[i]);
+    sd_tokenizer_destroy(&usual);
+    sd_tokenizer_destroy(&mockup);
+}
+
 static void bad_files_are_refused(void **state) {
     (void)state;
     static const struct {
@@ -374,6 +399,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(builtin_gives_the_ids_of_transformers),
         cmocka_unit_test(folder_gives_the_ids_of_transformers),
+        cmocka_unit_test(sameness_is_told),
         cmocka_unit_test(commas_are_flagged_and_lists_grow),
         cmocka_unit_test(bad_texts_are_refused),
         cmocka_unit_test(long_texts_take_linear_memory_and_little_time),

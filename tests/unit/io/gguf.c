@@ -302,7 +302,7 @@ static void tensors_may_be_produced_in_pieces(void **state) {
     const uint64_t shape[] = {320, 32000};
     sd_file_tensor t = tensor("large", SD_FILE_Q8_0, 2, shape, NULL);
     struct produced p = {0};
-    const struct sd_gguf_producer producer = {&p, fill};
+    const struct sd_tensor_producer producer = {&p, fill};
     const char *path = in_folder("p.gguf");
     sd_gguf *file;
     sd_error err;

@@ -32,7 +32,7 @@ static sd_status fill(void *user, const sd_file_tensor *tensor, uint64_t first, 
 
 /* All of the file, with its values, produced in pieces. */
 static sd_status write_file(const sd_gguf *from, sd_error *err) {
-    const struct sd_gguf_producer producer = {NULL, fill};
+    const struct sd_tensor_producer producer = {NULL, fill};
     sd_gguf_values values = {0};
     static sd_file_tensor tensors[32];
     size_t count = sd_gguf_count(from);

@@ -289,6 +289,45 @@ static void written_files_read_back(void **state) {
     sd_safetensors_close(&file);
 }
 
+/* Gives the bytes of a tensor whose own are not looked at. */
+static sd_status fill(void *user, const sd_file_tensor *t, uint64_t first, void *out, size_t size,
+                      sd_error *err) {
+    const sd_file_tensor *whole = user;
+    assert_true(!t->data && size <= 4 << 20);
+    memcpy(out, whole->data + first, size);
+    return strcmp(t->name, "bad") ? SD_OK : sd_fail(err, SD_E_NUMERIC, "value 7 is NaN");
+}
+
+static void tensors_may_be_produced_in_pieces(void **state) {
+    (void)state;
+    enum { values = 3 << 19 };
+    static float numbers[values];
+    for (size_t i = 0; i < values; i++)
+        numbers[i] = (float)i;
+    sd_file_tensor t = {.name = "large",
+                        .dtype = SD_FILE_F32,
+                        .rank = 1,
+                        .shape = {values},
+                        .data = (const uint8_t *)numbers,
+                        .bytes = sizeof numbers};
+    const char *path = in_folder("whole.safetensors"), *again = in_folder("pieces.safetensors");
+    char one[SD_SHA256_HEX], two[SD_SHA256_HEX];
+    sd_file_tensor hollow = t;
+    const struct sd_tensor_producer producer = {&t, fill};
+    sd_error err;
+    hollow.data = NULL;
+    assert_int_equal(sd_safetensors_write(path, &t, 1, NULL, 0, &err), SD_OK);
+    assert_int_equal(sd_safetensors_produce(again, &hollow, 1, NULL, 0, &producer, &err), SD_OK);
+    assert_int_equal(sd_file_sha256(path, 0, one, &err), SD_OK);
+    assert_int_equal(sd_file_sha256(again, 0, two, &err), SD_OK);
+    assert_string_equal(one, two);
+    hollow.name = "bad";
+    path = in_folder("none.safetensors");
+    assert_int_equal(sd_safetensors_produce(path, &hollow, 1, NULL, 0, &producer, &err), SD_E_NUMERIC);
+    assert_string_equal(err.message, "value 7 is NaN");
+    assert_int_equal(access(path, F_OK), -1);
+}
+
 static void wrong_tensors_are_not_written(void **state) {
     (void)state;
     sd_file_tensor twice[] = {bytes_tensor("a", "x"), bytes_tensor("a", "y")};
@@ -413,11 +452,11 @@ static void large_headers_open_fast(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(broken_headers_are_explained), cmocka_unit_test(broken_lengths_are_explained),
-        cmocka_unit_test(wrong_files_are_explained),    cmocka_unit_test(every_dtype_is_read),
-        cmocka_unit_test(written_files_read_back),      cmocka_unit_test(wrong_tensors_are_not_written),
-        cmocka_unit_test(an_index_looks_like_one_file), cmocka_unit_test(broken_indexes_are_explained),
-        cmocka_unit_test(large_headers_open_fast),
+        cmocka_unit_test(broken_headers_are_explained),      cmocka_unit_test(broken_lengths_are_explained),
+        cmocka_unit_test(wrong_files_are_explained),         cmocka_unit_test(every_dtype_is_read),
+        cmocka_unit_test(written_files_read_back),           cmocka_unit_test(wrong_tensors_are_not_written),
+        cmocka_unit_test(an_index_looks_like_one_file),      cmocka_unit_test(broken_indexes_are_explained),
+        cmocka_unit_test(tensors_may_be_produced_in_pieces), cmocka_unit_test(large_headers_open_fast),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
