@@ -122,8 +122,17 @@ typedef enum sd_precision {
     SD_PRECISION_F16   /* f16 activations and weights */
 } sd_precision;
 
+/* What a LoRA does to a model whose linear layers are quantised. */
+typedef enum sd_lora_mode {
+    SD_LORA_MERGE,  /* every layer that it changes is expanded, to f16 or with SD_PRECISION_F32 to f32 */
+    SD_LORA_RUNTIME /* the layers stay quantised, and the LoRA's two thin matrices are computed beside them.
+                       That is for plain LoRAs on linear layers and 1x1 convolutions that lie quantised in
+                       device memory, and where it takes less memory; all else is merged */
+} sd_lora_mode;
+
 typedef struct sd_model_options {
     sd_precision precision;
+    sd_lora_mode lora_mode; /* of all sets of LoRAs that the model will have */
     const char
         *prediction; /* "epsilon" or "v" where the file does not say; NULL: what the family usually has */
     /* Parts that stand in for the model's own, or bring what it lacks: files of one part or of a whole model,
@@ -166,8 +175,9 @@ typedef struct sd_lora_info {
     const char *path, *name, *kinds; /* kinds: "LoRA", "LoKr, DoRA" ... */
     uint32_t rank_min, rank_max;     /* 0 where the algorithm has none */
     uint32_t modules, matched;
-    const char *const *unmatched;         /* keys that fit no layer, NULL-terminated */
-    const char *family;                   /* what it was made for, or "unknown" */
+    uint32_t apart, merged;       /* tensors that it changes: kept apart (SD_LORA_RUNTIME), and merged */
+    const char *const *unmatched; /* keys that fit no layer, NULL-terminated */
+    const char *family;           /* what it was made for, or "unknown" */
     const char *base, *trigger, *license; /* from its metadata, or NULL */
     float unet, text;
     bool in_prompt; /* not of the model's set, but of the last request's prompt */
@@ -184,6 +194,7 @@ typedef struct sd_model_info {
     const char *family;     /* "SD 1", "SD 2", "SDXL", "SDXL refiner" */
     const char *prediction; /* "epsilon" or "v" */
     const char *precision;  /* "f32" or "f16": type of the activations */
+    sd_lora_mode lora_mode;
     const char *name;       /* file or folder name without extension */
     uint32_t width, height; /* the size that the model was trained for */
     uint64_t parameters;
