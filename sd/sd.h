@@ -142,13 +142,13 @@ typedef struct sd_model_options {
     /* The small autoencoder that decodes in place of the VAE, for drafts, and encodes where its file has an
      * encoder. */
     const char *taesd;
-    const struct sd_lora_use *loras; /* merged while the weights are loaded; see sd_model_set_loras */
+    const struct sd_lora_use *loras; /* applied while the weights are loaded; see sd_model_set_loras */
     size_t lora_count;
     bool lenient;
 } sd_model_options;
 
 /* A LoRA (or one of its relatives: LoCon, LoHa, LoKr, DoRA, OFT, BOFT, (IA)^3, GLoRA, full differences)
- * merged into the model's weights. */
+ * merged into the model's weights, or kept apart from them (sd_lora_mode). */
 typedef struct sd_lora_use {
     const char *path;   /* a safetensors file, a folder of PEFT's, or a name in the context's model folder */
     float unet, text;   /* strengths; 0 leaves that part alone, 1 is what was trained */
@@ -162,7 +162,7 @@ sd_status sd_model_open(sd_model **out, sd_context *context, const char *path,
                         const sd_model_options *options, sd_error *err);
 void sd_model_close(sd_model **model);
 
-/* Makes `uses` the LoRAs that are merged into the model, in this order; none with count 0. Only tensors that
+/* Makes `uses` the LoRAs that are applied to the model, in this order; none with count 0. Only tensors that
  * change are loaded again, always from the file: the weights are then, bit for bit, those of a model opened
  * with the same set. With `lenient`, keys that fit nothing are ignored instead of refused. Files are checked
  * before anything changes; when the device fails later, the model refuses to generate until a call succeeds.

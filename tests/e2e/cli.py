@@ -87,6 +87,7 @@ class Cli(program.Case):
                 self.assertIn("dpmpp_2m", self.complete(shell, "generate", "--sampler", "d"))
                 self.assertIn("karras", self.complete(shell, "generate", "--schedule", "k"))
                 self.assertIn("f16", self.complete(shell, "generate", "--precision", "f"))
+                self.assertIn("runtime", self.complete(shell, "generate", "--lora-mode", "r"))
                 self.assertIn("--json", self.complete(shell, "devices", "--j"))
                 self.assertIn("upsample_conv2d", self.complete(shell, "bench", "--op", "up"))
                 self.assertIn("decode", self.complete(shell, "bench", "--network", "d"))
