@@ -21,6 +21,8 @@ static const struct cli_option options[] = {
      "merge a LoRA, a file or a name in the model folder, at strength S (default 1), T for the text "
      "encoders; may be repeated"},
     {"lora-blocks", 0, "LIST", "12, 17, 20 or 26 block weights of the LoRA before it"},
+    {"lora-mode", 0, "MODE",
+     "merge, or runtime: beside layers that are quantised, which then stay so in device memory"},
     {"embedding", 'e', "NAME",
      "a textual inversion, a file or a name in the model folder, for its name in the prompt; may be "
      "repeated"},
@@ -43,7 +45,7 @@ static const struct cli_option options[] = {
 
 struct request {
     sd_params params;
-    const char *model, *models, *output, *init, *mask, *device, *precision, *prediction;
+    const char *model, *models, *output, *init, *mask, *device, *precision, *prediction, *lora_mode;
     sd_model_options parts;
     bool plan, json, overwrite, validation, quiet, verbose;
     struct cli_loras loras;
@@ -71,6 +73,7 @@ static void set_option(struct request *r, const char *name, const char *value) {
                   {"device", &r->device, NULL},
                   {"precision", &r->precision, NULL},
                   {"prediction", &r->prediction, NULL},
+                  {"lora-mode", &r->lora_mode, NULL},
                   {"plan", NULL, &r->plan},
                   {"json", NULL, &r->json},
                   {"overwrite", NULL, &r->overwrite},
@@ -153,6 +156,8 @@ static int parse(int argc, char **argv, struct request *r) {
         return cli_usage("--precision: expected auto, f32 or f16, found '%s'", r->precision);
     if (r->prediction && strcmp(r->prediction, "epsilon") && strcmp(r->prediction, "v"))
         return cli_usage("--prediction: expected epsilon or v, found '%s'", r->prediction);
+    if (r->lora_mode && strcmp(r->lora_mode, "merge") && strcmp(r->lora_mode, "runtime"))
+        return cli_usage("--lora-mode: expected merge or runtime, found '%s'", r->lora_mode);
     return -1;
 }
 
@@ -353,6 +358,7 @@ int cli_generate(int argc, char **argv) {
     const sd_model_options model_options = {
         .precision = precision_of(r.precision),
         .prediction = r.prediction,
+        .lora_mode = r.lora_mode && !strcmp(r.lora_mode, "runtime") ? SD_LORA_RUNTIME : SD_LORA_MERGE,
         .loras = r.loras.uses,
         .lora_count = r.loras.count,
         .unet = r.parts.unet,

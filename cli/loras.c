@@ -49,6 +49,8 @@ void cli_free_loras(struct cli_loras *loras) {
 
 void cli_report_loras(const sd_model *model, bool in_prompt, FILE *out) {
     sd_lora_info lora;
+    sd_model_info about;
+    sd_model_get_info(model, &about);
     for (size_t i = 0; sd_model_lora(model, i, &lora); i++) {
         if (lora.in_prompt != in_prompt)
             continue;
@@ -60,6 +62,8 @@ void cli_report_loras(const sd_model *model, bool in_prompt, FILE *out) {
             fprintf(out, lora.rank_min == lora.rank_max ? " of rank %u" : " of rank %u to %u", lora.rank_min,
                     lora.rank_max);
         fprintf(out, ", %u of %u modules", lora.matched, lora.modules);
+        if (about.lora_mode == SD_LORA_RUNTIME)
+            fprintf(out, ", %u tensors kept apart, %u merged", lora.apart, lora.merged);
         if (lora.trigger)
             fprintf(out, ", trigger words: %s", lora.trigger);
         if (lora.method)

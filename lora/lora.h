@@ -108,4 +108,9 @@ bool sd_lora_changes(const sd_lora_match *match, const struct sd_lora_strength *
 void sd_lora_edit(const sd_lora_match *match, const struct sd_lora_strength *strength, sd_lora_part part,
                   const char *name, sd_edit *edit);
 
+/* The rank of that change where it is a product of two thin matrices alone (LoRA without DoRA, on a linear
+ * layer), else 0. Writes the factors to `out` unless that is NULL. */
+uint32_t sd_lora_low_rank(const sd_lora_match *match, const struct sd_lora_strength *strength,
+                          sd_lora_part part, const char *name, const struct sd_low_rank *out);
+
 #endif

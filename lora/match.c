@@ -260,3 +260,16 @@ void sd_lora_edit(const sd_lora_match *m, const struct sd_lora_strength *strengt
     else
         edit_weight(&site, edit);
 }
+
+uint32_t sd_lora_low_rank(const sd_lora_match *m, const struct sd_lora_strength *strength, sd_lora_part part,
+                          const char *name, const struct sd_low_rank *out) {
+    bool bias;
+    const struct pair *p = find_pair(m, part, name, &bias);
+    if (!p || bias || p->module->kind != &sd_lora_kind_lora || p->module->tensor[ROLE_MID] ||
+        has_dora(p->module) || p->target->taps > 1 || !sd_lora_changes(m, strength, part, name))
+        return 0;
+    const struct sd_lora_site site = site_of(m, p, strength_of(strength, p->target));
+    if (out)
+        sd_lora_factors(&site, out);
+    return p->module->rank;
+}

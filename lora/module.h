@@ -95,6 +95,9 @@ extern const struct sd_lora_kind sd_lora_kind_lora, sd_lora_kind_loha, sd_lora_k
 /* The first kind whose tensors the module has, or NULL. */
 const struct sd_lora_kind *sd_lora_find_kind(const struct sd_lora_module *module);
 
+/* Writes up and down of a plain LoRA so that their product is the change. */
+void sd_lora_factors(const struct sd_lora_site *site, const struct sd_low_rank *out);
+
 /* W = V (1 + s (m / |V| - 1)) with V = W + change: DoRA round any kind that has `add`. */
 void sd_lora_dora(const struct sd_lora_site *site, sd_edit *e);
 

@@ -121,10 +121,28 @@ static void advise(void *user, const struct sd_raw *raw, bool done) {
         a->base.advise(a->base.user, raw, done);
 }
 
+static uint64_t low_rank(void *user, const char *name, const struct sd_low_rank *out) {
+    const struct sd_adapted *a = user;
+    uint64_t all = 0;
+    struct sd_low_rank here = out ? *out : (struct sd_low_rank){0};
+    for (uint32_t at = next(a->set, 0, a->part, name); at < a->set->count;
+         at = next(a->set, at + 1, a->part, name)) {
+        const struct sd_adapter *item = &a->set->items[at];
+        uint32_t rank = sd_lora_low_rank(item->match, &item->strength, a->part, name, out ? &here : NULL);
+        if (!rank)
+            return 0;
+        all += rank;
+        here.up += out ? rank : 0;
+        here.down += out ? (uint64_t)rank * here.down_pitch : 0;
+    }
+    return all;
+}
+
 struct sd_weight_source sd_adapted_source(struct sd_adapted *adapted) {
     return (struct sd_weight_source){.label = adapted->base.label,
                                      .user = adapted,
                                      .find = find,
                                      .advise = advise,
-                                     .edit = adapted->set->count ? edit : NULL};
+                                     .edit = adapted->set->count ? edit : NULL,
+                                     .low_rank = adapted->set->apart ? low_rank : NULL};
 }

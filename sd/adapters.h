@@ -26,6 +26,7 @@ struct sd_adapter {
 struct sd_adapter_set {
     struct sd_adapter *items;
     uint32_t count;
+    bool apart; /* low-rank changes of quantised layers are not merged, see sd_weight_source */
 };
 
 /* Opens and matches all files; nothing is left behind on failure. */

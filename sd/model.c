@@ -236,11 +236,15 @@ static sd_status check_widths(const sd_model *m, sd_error *err) {
 sd_status sd_model_describe(sd_model **out, sd_context *context, const char *path,
                             const sd_model_options *options, sd_error *err) {
     *out = NULL;
+    if (options->lora_mode != SD_LORA_MERGE && options->lora_mode != SD_LORA_RUNTIME)
+        return sd_fail(err, SD_E_ARGUMENT, "lora_mode: expected SD_LORA_MERGE or SD_LORA_RUNTIME, found %d",
+                       (int)options->lora_mode);
     sd_model *m = calloc(1, sizeof *m);
     if (!m)
         return sd_fail(err, SD_E_MEMORY, "out of memory");
     m->context = context;
     m->family = &families[family_sd1];
+    m->lora_mode = options->lora_mode;
     choose_precision(m, options->precision);
     sd_status status = sd_model_open_files(m, path, options, err);
     if (!status && !(status = sd_checkpoint_read_unet(m->files, err)) &&
@@ -305,6 +309,7 @@ void sd_model_get_info(const sd_model *m, sd_model_info *out) {
     *out = (sd_model_info){.family = m->family->name,
                            .prediction = predictions[m->prediction],
                            .precision = m->act == SD_F16 ? "f16" : "f32",
+                           .lora_mode = m->lora_mode,
                            .name = m->files->name,
                            .width = m->width,
                            .height = m->height};

@@ -47,7 +47,8 @@ struct sd_model {
     sd_prediction prediction;
     sd_discrete noise;
     const char *default_schedule;
-    /* The LoRAs that are merged: the model's set, and behind it those of the last request's prompt. */
+    sd_lora_mode lora_mode;
+    /* The LoRAs that are applied: the model's set, and behind it those of the last request's prompt. */
     struct sd_adapter_set adapters;
     struct sd_lora_uses loras, prompt_loras;
     sd_lora_targets *targets;

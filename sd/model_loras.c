@@ -42,6 +42,7 @@ static sd_status open_set(const sd_model *m, const struct sd_lora_uses *uses,
         status = sd_adapter_set_append(out, &more, err);
     if (status)
         sd_adapter_set_close(out);
+    out->apart = m->lora_mode == SD_LORA_RUNTIME;
     return status;
 }
 
@@ -132,6 +133,18 @@ sd_status sd_model_use_loras(sd_model *m, const sd_params *p, const struct sd_pr
     return status;
 }
 
+/* How many weights the adapter changes, at their sides and in themselves. */
+static void count_changes(const sd_model *m, const struct sd_adapter *a, sd_lora_info *out) {
+    for (int part = 0; part < SD_LORA_PARTS; part++) {
+        const sd_weights *all = sd_model_adapted_weights(m, (sd_lora_part)part);
+        const sd_weight *w;
+        for (size_t i = 0; all && (w = sd_weights_at(all, i)); i++)
+            for (uint32_t k = 0; k < w->parts; k++)
+                if (sd_lora_changes(a->match, &a->strength, (sd_lora_part)part, w->names[k]))
+                    (*(w->side ? &out->apart : &out->merged))++;
+    }
+}
+
 bool sd_model_lora(const sd_model *m, size_t index, sd_lora_info *out) {
     if (index >= m->adapters.count)
         return false;
@@ -159,5 +172,6 @@ bool sd_model_lora(const sd_model *m, size_t index, sd_lora_info *out) {
         out->steps = d.steps;
         out->cfg_scale = d.cfg_scale;
     }
+    count_changes(m, a, out);
     return true;
 }

@@ -122,8 +122,17 @@ typedef enum sd_precision {
     SD_PRECISION_F16   /* f16 activations and weights */
 } sd_precision;
 
+/* What a LoRA does to a model whose linear layers are quantised. */
+typedef enum sd_lora_mode {
+    SD_LORA_MERGE,  /* every layer that it changes is expanded, to f16 or with SD_PRECISION_F32 to f32 */
+    SD_LORA_RUNTIME /* the layers stay quantised, and the LoRA's two thin matrices are computed beside them.
+                       That is for plain LoRAs on linear layers and 1x1 convolutions that lie quantised in
+                       device memory, and where it takes less memory; all else is merged */
+} sd_lora_mode;
+
 typedef struct sd_model_options {
     sd_precision precision;
+    sd_lora_mode lora_mode; /* of all sets of LoRAs that the model will have */
     const char
         *prediction; /* "epsilon" or "v" where the file does not say; NULL: what the family usually has */
     /* Parts that stand in for the model's own, or bring what it lacks: files of one part or of a whole model,
@@ -133,13 +142,13 @@ typedef struct sd_model_options {
     /* The small autoencoder that decodes in place of the VAE, for drafts, and encodes where its file has an
      * encoder. */
     const char *taesd;
-    const struct sd_lora_use *loras; /* merged while the weights are loaded; see sd_model_set_loras */
+    const struct sd_lora_use *loras; /* applied while the weights are loaded; see sd_model_set_loras */
     size_t lora_count;
     bool lenient;
 } sd_model_options;
 
 /* A LoRA (or one of its relatives: LoCon, LoHa, LoKr, DoRA, OFT, BOFT, (IA)^3, GLoRA, full differences)
- * merged into the model's weights. */
+ * merged into the model's weights, or kept apart from them (sd_lora_mode). */
 typedef struct sd_lora_use {
     const char *path;   /* a safetensors file, a folder of PEFT's, or a name in the context's model folder */
     float unet, text;   /* strengths; 0 leaves that part alone, 1 is what was trained */
@@ -153,7 +162,7 @@ sd_status sd_model_open(sd_model **out, sd_context *context, const char *path,
                         const sd_model_options *options, sd_error *err);
 void sd_model_close(sd_model **model);
 
-/* Makes `uses` the LoRAs that are merged into the model, in this order; none with count 0. Only tensors that
+/* Makes `uses` the LoRAs that are applied to the model, in this order; none with count 0. Only tensors that
  * change are loaded again, always from the file: the weights are then, bit for bit, those of a model opened
  * with the same set. With `lenient`, keys that fit nothing are ignored instead of refused. Files are checked
  * before anything changes; when the device fails later, the model refuses to generate until a call succeeds.
@@ -166,8 +175,9 @@ typedef struct sd_lora_info {
     const char *path, *name, *kinds; /* kinds: "LoRA", "LoKr, DoRA" ... */
     uint32_t rank_min, rank_max;     /* 0 where the algorithm has none */
     uint32_t modules, matched;
-    const char *const *unmatched;         /* keys that fit no layer, NULL-terminated */
-    const char *family;                   /* what it was made for, or "unknown" */
+    uint32_t apart, merged;       /* tensors that it changes: kept apart (SD_LORA_RUNTIME), and merged */
+    const char *const *unmatched; /* keys that fit no layer, NULL-terminated */
+    const char *family;           /* what it was made for, or "unknown" */
     const char *base, *trigger, *license; /* from its metadata, or NULL */
     float unet, text;
     bool in_prompt; /* not of the model's set, but of the last request's prompt */
@@ -184,6 +194,7 @@ typedef struct sd_model_info {
     const char *family;     /* "SD 1", "SD 2", "SDXL", "SDXL refiner" */
     const char *prediction; /* "epsilon" or "v" */
     const char *precision;  /* "f32" or "f16": type of the activations */
+    sd_lora_mode lora_mode;
     const char *name;       /* file or folder name without extension */
     uint32_t width, height; /* the size that the model was trained for */
     uint64_t parameters;

@@ -126,6 +126,8 @@ bool sd_used_record(const sd_model *m, const struct sd_embeddings *embeddings, c
     cJSON *inversions = embeddings->used_count ? cJSON_AddArrayToObject(json, "embeddings") : NULL;
     bool ok = (loras || !m->adapters.count) && (inversions || !embeddings->used_count);
     ok = ok && add_parts(json, m);
+    if (ok && loras && m->lora_mode == SD_LORA_RUNTIME)
+        ok = cJSON_AddStringToObject(json, "lora_mode", "runtime");
     for (uint32_t i = 0; i < m->adapters.count && ok; i++)
         ok = add_lora(loras, m, i);
     for (size_t i = 0; i < embeddings->used_count && ok; i++)

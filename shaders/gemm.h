@@ -35,7 +35,7 @@ struct gemm_push {
     ADDRESS a, a2; /* input; second part of a concatenation */
     ADDRESS weight, bias;
     ADDRESS vector;   /* [images,1,1,N]: added before the activation */
-    ADDRESS residual; /* added after it, or before it with GEMM_FLAG_ACT_LAST */
+    ADDRESS residual; /* added after it, or before it with GEMM_FLAG_ACT_LAST, which GEGLU needs */
     ADDRESS result;
     uint rows;          /* GEMM rows: output pixels (of one phase when upsampling) */
     uint columns;       /* output channels, before GEGLU halves them */

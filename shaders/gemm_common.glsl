@@ -97,15 +97,15 @@ void finish(uint m, uint n, uint phase, vec4 v) {
         v += four_at(p.bias, false, n, count);
     if (flag(GEMM_FLAG_VECTOR))
         v += four_at(p.vector, flag(GEMM_FLAG_VECTOR_HALF), m / (p.oh * p.ow) * p.vector_pitch + n, count);
-    if (flag(GEMM_FLAG_GEGLU)) {
-        store_two(row * p.result_pitch + n / 2, v.x * sd_gelu(v.y), v.z * sd_gelu(v.w), count > 2);
-        return;
-    }
     vec4 residual = vec4(0);
     if (flag(GEMM_FLAG_RESIDUAL))
         residual = four_at(p.residual, flag(GEMM_FLAG_RESIDUAL_HALF), row * p.residual_pitch + n, count);
     if (flag(GEMM_FLAG_ACT_LAST))
         v += residual;
+    if (flag(GEMM_FLAG_GEGLU)) {
+        store_two(row * p.result_pitch + n / 2, v.x * sd_gelu(v.y), v.z * sd_gelu(v.w), count > 2);
+        return;
+    }
     if ((p.flags >> GEMM_ACT_SHIFT & 7u) != 0)
         [[unroll]] for (uint i = 0; i < 4; i++) v[i] = activate(v[i]);
     if (!flag(GEMM_FLAG_ACT_LAST))

@@ -128,15 +128,16 @@ void finish_row(uint tile, uint row, uint picture, vec2 bias[C / 2], float v[C])
         vec2 two = vec2(v[c], v[c + 1]) + bias[c / 2];
         if (VECTOR)
             two += load_two(p.vector, VECTOR_HALF, OUT_WIDE, picture * p.vector_pitch + n, some, both);
+        vec2 residual = vec2(0);
+        if (RESIDUAL)
+            residual = load_two(p.residual, RESIDUAL_HALF, OUT_WIDE, row * p.residual_pitch + n, some, both);
         if (GEGLU) {
+            two += residual;
             v[c / 2] = two.x * sd_gelu(two.y);
             if (c % 4 == 2 && n - 2 < p.columns)
                 store_pair(row * p.result_pitch + n / 2 - 1, vec2(v[c / 2 - 1], v[c / 2]), some);
             continue;
         }
-        vec2 residual = vec2(0);
-        if (RESIDUAL)
-            residual = load_two(p.residual, RESIDUAL_HALF, OUT_WIDE, row * p.residual_pitch + n, some, both);
         two = ACT_LAST ? act_two(two + residual) : act_two(two) + residual;
         if (some)
             store_pair(row * p.result_pitch + n, two, both);

@@ -14,6 +14,7 @@ _sdvk() {
     fi
     case $before in
     --precision) mapfile -t COMPREPLY < <(compgen -W "auto f32 f16" -- "$word") ;;
+    --lora-mode) mapfile -t COMPREPLY < <(compgen -W "merge runtime" -- "$word") ;;
     --network) mapfile -t COMPREPLY < <(compgen -W "text unet decode encode" -- "$word") ;;
     --op) mapfile -t COMPREPLY < <(compgen -W "$(sed -n 's/^ops://p' <<<"$help")" -- "$word") ;;
     --type) mapfile -t COMPREPLY < <(compgen -W "$(sed -n 's/^types://p' <<<"$help")" -- "$word") ;;

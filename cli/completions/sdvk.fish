@@ -20,6 +20,7 @@ for name in sampler schedule rng
 end
 complete -c sdvk -n 'test "$(__sdvk_command)" = generate' -l precision -x -a 'auto f32 f16'
 complete -c sdvk -n 'test "$(__sdvk_command)" = generate' -l prediction -x -a 'epsilon v'
+complete -c sdvk -n 'test "$(__sdvk_command)" = generate' -l lora-mode -x -a 'merge runtime'
 complete -c sdvk -n 'test "$(__sdvk_command)" = bench' -l network -x -a 'text unet decode encode'
 complete -c sdvk -n 'test "$(__sdvk_command)" = bench' -l op -x -a '(sdvk bench --help | string replace -fr "^ops: " "" | string split " ")'
 for name in convert merge

@@ -13,6 +13,7 @@ _sdvk() {
     fi
     case $before in
     --precision) compadd auto f32 f16 ;;
+    --lora-mode) compadd merge runtime ;;
     --network) compadd text unet decode encode ;;
     --op) compadd -- ${=$(print -r -- $help | sed -n 's/^ops://p')} ;;
     --type) compadd -- ${=$(print -r -- $help | sed -n 's/^types://p')} ;;

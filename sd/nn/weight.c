@@ -95,6 +95,7 @@ sd_status sd_weights_create(sd_weights **out, sd_error *err) {
 }
 
 void sd_weights_unplace(sd_weights *w, sd_vk *vk) {
+    sd_weights_clear_sides(w, vk);
     for (uint32_t i = 0; i < w->buffer_count; i++)
         sd_vk_buffer_destroy(vk, &w->buffers[i]);
     for (uint32_t i = 0; i < w->count; i++)
@@ -124,7 +125,7 @@ const sd_weight *sd_weights_at(const sd_weights *w, size_t index) {
 }
 
 uint64_t sd_weights_bytes(const sd_weights *w) {
-    uint64_t bytes = 0;
+    uint64_t bytes = w->sides ? sd_weights_bytes(w->sides) : 0;
     for (uint32_t i = 0; i < w->count; i++)
         bytes += w->list[i]->bytes;
     return bytes;
@@ -139,8 +140,7 @@ uint64_t sd_weights_parameters(const sd_weights *w) {
     return count;
 }
 
-/* A zeroed weight at the end of the list; NULL with the failure noted. */
-static sd_weight *add(sd_weights *w, const sd_weight *shape) {
+sd_weight *sd_weight_add(sd_weights *w, const sd_weight *shape) {
     if (w->failed)
         return NULL;
     if (w->count == w->capacity) {
@@ -178,15 +178,15 @@ static sd_layer bind(sd_weights *w, const sd_weight *shape, sd_weight_form bias_
     sd_weight filled = *shape;
     filled.names[0] = named(w, name, "", ".weight");
     filled.parts = 1;
-    layer.weight = add(w, &filled);
+    layer.weight = sd_weight_add(w, &filled);
     if (bias)
-        layer.bias = add(w, &(sd_weight){.names = {named(w, name, "", ".bias")},
-                                         .parts = 1,
-                                         .form = bias_form,
-                                         .n = shape->n,
-                                         .c = 1,
-                                         .kh = 1,
-                                         .kw = 1});
+        layer.bias = sd_weight_add(w, &(sd_weight){.names = {named(w, name, "", ".bias")},
+                                                   .parts = 1,
+                                                   .form = bias_form,
+                                                   .n = shape->n,
+                                                   .c = 1,
+                                                   .kh = 1,
+                                                   .kw = 1});
     return layer;
 }
 
@@ -245,9 +245,9 @@ sd_layer sd_bind_stack(sd_weights *w, uint32_t n, uint32_t c, bool bias, const c
         weight.names[i] = named(w, prefix, names[i], ".weight");
         vector.names[i] = named(w, prefix, names[i], ".bias");
     }
-    sd_layer layer = {add(w, &weight), NULL};
+    sd_layer layer = {sd_weight_add(w, &weight), NULL};
     if (bias)
-        layer.bias = add(w, &vector);
+        layer.bias = sd_weight_add(w, &vector);
     return layer;
 }
 
@@ -257,11 +257,11 @@ const sd_weight *sd_bind_table(sd_weights *w, uint32_t n, uint32_t c, const char
     va_start(args, name);
     vsnprintf(text, sizeof text, name, args);
     va_end(args);
-    return add(w, &(sd_weight){.names = {named(w, text, "", "")},
-                               .parts = 1,
-                               .form = SD_WEIGHT_TABLE,
-                               .n = n,
-                               .c = c,
-                               .kh = 1,
-                               .kw = 1});
+    return sd_weight_add(w, &(sd_weight){.names = {named(w, text, "", "")},
+                                         .parts = 1,
+                                         .form = SD_WEIGHT_TABLE,
+                                         .n = n,
+                                         .c = c,
+                                         .kh = 1,
+                                         .kw = 1});
 }

@@ -31,7 +31,15 @@ typedef struct sd_weight {
     sd_dtype dtype;   /* of the packed elements: SD_F32 or SD_F16, decided at load (or by a plan) */
     uint64_t bytes;   /* packed size */
     uint64_t address; /* device address once loaded, else 0 */
+    /* A change that is kept apart from the weight; NULL: none. The layer's sums become W x + up (down x). */
+    const struct sd_weight_side *side;
 } sd_weight;
+
+/* Matrices of the weight's form, `up` with a 1x1 kernel: down [r,c,kh,kw], up [n,r] with rows in the order of
+ * the weight's. */
+struct sd_weight_side {
+    const sd_weight *down, *up;
+};
 
 /* Weight and bias of one layer; bias is NULL for layers without. Also scale and shift of a norm. */
 typedef struct sd_layer {
@@ -82,6 +90,13 @@ struct sd_raw {
 
 struct sd_edit;
 
+/* Where the factors of a change of a linear layer are written: `up` [n,r] and `down` [r,c], with so many
+ * floats from a row to the next. */
+struct sd_low_rank {
+    float *up, *down;
+    uint32_t up_pitch, down_pitch;
+};
+
 /* Where weights come from. `find` returns false when the name is absent. */
 struct sd_weight_source {
     const char *label; /* file or folder, for messages */
@@ -94,6 +109,10 @@ struct sd_weight_source {
     /* NULL, or hears of a tensor that was found: that its data will be read soon, or (`done`) that they were
      * and will not be again until the tensor is found anew. Hints, so that a file need not stay in memory. */
     void (*advise)(void *user, const struct sd_raw *raw, bool done);
+    /* The rank r of the edit of a linear layer that does no more than add up * down, else 0; `out` may be
+     * NULL. With this function quantised layers whose edits are such keep their blocks where that takes less
+     * memory, and have the factors at their side. NULL: all edits are merged. */
+    uint64_t (*low_rank)(void *user, const char *name, const struct sd_low_rank *out);
 };
 
 /* Precision of the packed weights. */
@@ -125,7 +144,7 @@ sd_status sd_weights_assume(sd_weights *w, const struct sd_vk_info *info, sd_wei
 
 size_t sd_weights_count(const sd_weights *w);
 const sd_weight *sd_weights_at(const sd_weights *w, size_t index);
-uint64_t sd_weights_bytes(const sd_weights *w); /* packed */
+uint64_t sd_weights_bytes(const sd_weights *w); /* packed, with what they have at their sides */
 uint64_t sd_weights_parameters(const sd_weights *w);
 
 #endif

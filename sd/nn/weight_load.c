@@ -71,17 +71,17 @@ static bool is_edited(const struct sd_weight_source *source, const char *name) {
 
 /* The blocks of a quantised linear layer can stay as they are when they do not cross its rows. Kernels of
  * several taps read K in another order than the file's, which would tear the blocks apart. */
-static bool keeps_blocks(const sd_weight *w, const struct sd_weight_source *source, sd_dtype *dtype) {
+static bool keeps_blocks(const sd_weight *w, const struct sd_weight_source *source,
+                         sd_weight_precision precision, sd_dtype *dtype) {
     bool keeps = (w->form == SD_WEIGHT_GEMM || w->form == SD_WEIGHT_GEGLU) && w->kh * w->kw == 1;
     *dtype = SD_DTYPES;
     for (uint32_t i = 0; i < w->parts && keeps; i++) {
         struct sd_raw raw;
         keeps = source->find(source->user, w->names[i], &raw) && sd_dtype_quantised(raw.dtype) &&
-                (i == 0 || raw.dtype == *dtype) && w->c % sd_dtype_block_of(raw.dtype).values == 0 &&
-                !is_edited(source, w->names[i]);
+                (i == 0 || raw.dtype == *dtype) && w->c % sd_dtype_block_of(raw.dtype).values == 0;
         *dtype = raw.dtype;
     }
-    return keeps;
+    return keeps && sd_weight_stays_apart(w, *dtype, source, precision);
 }
 
 /* Element type of the packed weight. f16 is exact where the file has no more, and nothing is added up. */
@@ -91,7 +91,7 @@ static sd_dtype choose_dtype(const sd_weight *w, const struct sd_weight_source *
     sd_dtype quantised;
     if (!sd_weight_is_matrix(w) && w->form != SD_WEIGHT_TABLE)
         return SD_F32;
-    if (keeps_blocks(w, source, &quantised))
+    if (keeps_blocks(w, source, precision, &quantised))
         return quantised;
     for (uint32_t i = 0; i < w->parts; i++) {
         struct sd_raw raw;
@@ -169,7 +169,7 @@ static sd_status load_one(struct sd_upload *u, const sd_weight *w, const struct 
         sd_edit edit;
         const char *name = w->names[part];
         source->find(source->user, name, &raw);
-        bool edited = is_edited(source, name);
+        bool edited = !sd_dtype_quantised(w->dtype) && is_edited(source, name);
         if (edited) {
             sd_edit_begin(&edit, sd_weight_part_rows(w), w->c * w->kh * w->kw);
             source->edit(source->user, name, &edit);
@@ -232,7 +232,8 @@ static bool any_changed(const sd_weight *w, bool (*changed)(void *user, const ch
     return false;
 }
 
-/* Loads the weights that `changed` tells, or all (NULL). */
+/* Loads the weights that `changed` tells, or all (NULL). Blocks that were kept are the file's, whatever
+ * changed. */
 static sd_status load_changed(sd_weights *w, sd_vk *vk, const struct sd_weight_source *source,
                               bool (*changed)(void *user, const char *name), void *user, sd_error *err) {
     struct pending *list = calloc(w->count ? w->count : 1, sizeof *list);
@@ -241,12 +242,13 @@ static sd_status load_changed(sd_weights *w, sd_vk *vk, const struct sd_weight_s
         return sd_fail(err, SD_E_MEMORY, "out of memory");
     for (uint32_t i = 0; i < w->count; i++) {
         struct sd_raw raw;
-        if ((changed && !any_changed(w->list[i], changed, user)) ||
+        bool kept = sd_dtype_quantised(w->list[i]->dtype);
+        if ((changed && (kept || !any_changed(w->list[i], changed, user))) ||
             !source->find(source->user, w->list[i]->names[0], &raw))
             continue;
         list[count++] = (struct pending){w->list[i], (uintptr_t)raw.data, raw.bytes};
     }
-    sd_status status = load_list(list, count, vk, source, err);
+    sd_status status = count ? load_list(list, count, vk, source, err) : SD_OK;
     free(list);
     return status;
 }
@@ -262,8 +264,9 @@ sd_status sd_weights_load(sd_weights *w, sd_vk *vk, const struct sd_weight_sourc
         w->list[i]->dtype = choose_dtype(w->list[i], source, precision);
         sd_weight_size(w->list[i], sd_vk_info(vk));
     }
-    status = sd_weights_place(w, vk, err);
-    return status ? status : load_changed(w, vk, source, NULL, NULL, err);
+    if (!(status = sd_weights_place(w, vk, err)))
+        status = load_changed(w, vk, source, NULL, NULL, err);
+    return status ? status : sd_weights_load_sides(w, vk, source, precision, err);
 }
 
 sd_status sd_weights_reload(sd_weights *w, sd_vk *vk, const struct sd_weight_source *source,
@@ -275,11 +278,15 @@ sd_status sd_weights_reload(sd_weights *w, sd_vk *vk, const struct sd_weight_sou
 sd_status sd_weights_update(sd_weights *w, sd_vk *vk, const struct sd_weight_source *source,
                             sd_weight_precision precision, bool (*changed)(void *user, const char *name),
                             void *user, sd_error *err) {
+    bool some = false;
     for (uint32_t i = 0; i < w->count; i++)
-        if (any_changed(w->list[i], changed, user) &&
-            choose_dtype(w->list[i], source, precision) != w->list[i]->dtype)
-            return sd_weights_reload(w, vk, source, precision, err);
-    return load_changed(w, vk, source, changed, user, err);
+        if (any_changed(w->list[i], changed, user)) {
+            some = true;
+            if (choose_dtype(w->list[i], source, precision) != w->list[i]->dtype)
+                return sd_weights_reload(w, vk, source, precision, err);
+        }
+    sd_status status = some ? load_changed(w, vk, source, changed, user, err) : SD_OK;
+    return status || !some ? status : sd_weights_load_sides(w, vk, source, precision, err);
 }
 
 sd_status sd_weights_assume(sd_weights *w, const struct sd_vk_info *info, sd_weight_precision precision,

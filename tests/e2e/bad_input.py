@@ -65,6 +65,7 @@ def option_rows(t):
             ("--rng", "cpuu", "unknown rng 'cpuu'; did you mean 'cpu'?"),
             ("--rng", "dice", "unknown rng 'dice'; there are cpu, gpu"),
             ("--precision", "f8", "--precision: expected auto, f32 or f16, found 'f8'"),
+            ("--lora-mode", "fuse", "--lora-mode: expected merge or runtime, found 'fuse'"),
             ("--prediction", "x", "--prediction: expected epsilon or v, found 'x'"),
             ("--width", "100", "width: expected a multiple of 8, found 100; try 104"),
             ("--width", "0", "width: expected 64 to 8192, found 0"),

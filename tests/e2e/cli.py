@@ -89,6 +89,7 @@ class Cli(program.Case):
                 self.assertIn("f16", self.complete(shell, "generate", "--precision", "f"))
                 self.assertIn("q8_0", self.complete(shell, "convert", "--type", "q8"))
                 self.assertIn("--rule", self.complete(shell, "merge", "--ru"))
+                self.assertIn("runtime", self.complete(shell, "generate", "--lora-mode", "r"))
                 self.assertIn("--json", self.complete(shell, "devices", "--j"))
                 self.assertIn("upsample_conv2d", self.complete(shell, "bench", "--op", "up"))
                 self.assertIn("decode", self.complete(shell, "bench", "--network", "d"))

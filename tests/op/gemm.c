@@ -2,6 +2,7 @@
 
 #include "sd/base/half.h"
 #include "tests/ref/gemm.h"
+#include "tests/ref/side.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -123,7 +124,8 @@ static sd_tensor *build(optest *t, struct gemm_case *k, sd_tensor *x, sd_layer l
 
 /* Rounding of f32 sums grows with the root of their length: 2^-24 * sqrt(K) * the sum's size (inputs below 1,
  * K < 2,000) stays below 1e-5 with a margin of 4; f16 results add half a unit in the last place, 2^-11 of the
- * value. */
+ * value. What comes from the side passes two more tensors of f16: the inner one, below 4, is off by 1e-3 and
+ * summed up to 24 times with factors below 1/8; a gate or value below 5 enlarges that. */
 static void check(optest *t, struct gemm_case *k, sd_tensor *out, bool f32) {
     struct ref_conv *q = &k->q;
     size_t count = (size_t)q->n * q->oh * q->ow * (q->geglu ? q->oc / 2 : q->oc);
@@ -131,15 +133,20 @@ static void check(optest *t, struct gemm_case *k, sd_tensor *out, bool f32) {
     const float *got = optest_run(t, out);
     ref_conv(q, want);
     bool half = k->act == SD_F16 && !f32;
-    optest_compare(got, want, count, half ? 1e-3 : 1e-5, k->stored == SD_F16 || !half ? 2e-5 : 2e-3,
-                   "%s [%u,%u,%u,%u]->%u act %d%s f16 %d/%d slice %d concat %d(%u)", kind_names[k->kind],
-                   q->n, q->h, q->w, q->c, q->oc, q->act, q->act_last ? " last" : "", k->act == SD_F16,
-                   k->stored == SD_F16, k->slice, k->concat, k->c1);
+    double absolute = k->stored == SD_F16 || !half ? 2e-5 : 2e-3;
+    if (q->side && k->act == SD_F16)
+        absolute = q->geglu ? 3e-2 : 5e-3;
+    optest_compare(got, want, count, half ? 1e-3 : 1e-5, absolute,
+                   "%s [%u,%u,%u,%u]->%u act %d%s f16 %d/%d slice %d concat %d(%u) side %d",
+                   kind_names[k->kind], q->n, q->h, q->w, q->c, q->oc, q->act, q->act_last ? " last" : "",
+                   k->act == SD_F16, k->stored == SD_F16, k->slice, k->concat, k->c1, q->side != NULL);
     free(want);
 }
 
-/* `half`: what matrix hardware takes, which is f16 throughout and channels in eights. */
-static void run_case(void **state, uint64_t seed, bool half) {
+/* `half`: what matrix hardware takes, which is f16 throughout and channels in eights. `side`: with a side
+ * term.
+ */
+static void run_case(void **state, uint64_t seed, bool half, bool side) {
     struct gemm_case k = {.kind = (enum kind)(seed % kinds)};
     k.act = half || seed / kinds % 2 ? SD_F16 : SD_F32;
     optest *t = optest_begin(state, k.act);
@@ -154,6 +161,8 @@ static void run_case(void **state, uint64_t seed, bool half) {
     k.concat = !k.slice && k.c1 && optest_int(t, 0, 2) == 0;
     size_t rows = (size_t)q->n * q->h * q->w, outputs = (size_t)q->n * q->oh * q->ow * q->oc;
     float *x = optest_random(t, rows * q->c, k.act);
+    for (size_t i = 0; i < rows * q->c && side; i++)
+        x[i] /= 8;
     float *weight = optest_random(t, (size_t)q->oc * q->c * q->kernel * q->kernel, k.stored);
     bool bias = k.kind != kind_linear || optest_int(t, 0, 1), f32 = optest_int(t, 0, 3) == 0 && !q->geglu;
     q->x = x;
@@ -174,18 +183,25 @@ static void run_case(void **state, uint64_t seed, bool half) {
         }
     }
     sd_layer layer = bind(t, &k, bias);
+    if (side)
+        side_attach(t, layer, q, k.stored);
     check(t, &k, build(t, &k, make_input(t, &k, x), layer, &fuse), f32);
     optest_end(&t);
 }
 
 static void random_shapes_match_the_reference(void **state) {
     for (uint64_t seed = 0; seed < optest_cases(280); seed++)
-        run_case(state, seed, false);
+        run_case(state, seed, false, false);
 }
 
 static void random_shapes_in_half_precision_match_the_reference(void **state) {
     for (uint64_t seed = 0; seed < optest_cases(84); seed++)
-        run_case(state, 1000 + seed, true);
+        run_case(state, 1000 + seed, true, false);
+}
+
+static void side_terms_match_the_reference(void **state) {
+    for (uint64_t seed = 0; seed < optest_cases(112); seed++)
+        run_case(state, 2000 + seed, seed % 4 == 3, true);
 }
 
 /* A NaN and an infinity reach every output that reads them, and no other. */
@@ -217,6 +233,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_shapes_match_the_reference),
         cmocka_unit_test(random_shapes_in_half_precision_match_the_reference),
+        cmocka_unit_test(side_terms_match_the_reference),
         cmocka_unit_test(nan_and_infinity_propagate),
     };
     int failed = cmocka_run_group_tests_name("as the device is", tests, optest_open, optest_close);

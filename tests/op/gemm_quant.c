@@ -4,6 +4,7 @@
 #include "sd/base/half.h"
 #include "sd/base/quant.h"
 #include "tests/ref/gemm.h"
+#include "tests/ref/side.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -36,13 +37,15 @@ static void *random_blocks(optest *t, const struct quant_case *k) {
     return blocks;
 }
 
-static sd_tensor *build(optest *t, const struct quant_case *k, const float *x) {
+static sd_layer bind(optest *t, const struct quant_case *k) {
+    sd_weights *w = optest_weights(t);
+    return k->geglu ? sd_bind_geglu(w, k->n, k->c, "layer") : sd_bind_linear(w, k->n, k->c, true, "layer");
+}
+
+static sd_tensor *build(optest *t, const struct quant_case *k, sd_layer layer, const float *x) {
     sd_graph *g = optest_graph(t);
     sd_tensor *in = optest_input(t, 1, 1, k->rows, k->c, x);
-    if (k->geglu)
-        return sd_linear_geglu(g, in, sd_bind_geglu(optest_weights(t), k->n, k->c, "layer"));
-    sd_layer layer = sd_bind_linear(optest_weights(t), k->n, k->c, true, "layer");
-    return sd_linear(g, in, layer, &(sd_fuse){.f32 = true});
+    return k->geglu ? sd_linear_geglu(g, in, layer) : sd_linear(g, in, layer, &(sd_fuse){.f32 = true});
 }
 
 static float *start(optest *t, const struct quant_case *k, const float **bias) {
@@ -69,7 +72,7 @@ static void check_bits(void **state, sd_dtype type, sd_dtype act, uint32_t n, ui
     float *weight = start(t, &k, &bias), *x = optest_random(t, (size_t)c * c, SD_F32);
     for (uint32_t i = 0; i < c * c; i++)
         x[i] = i / c == i % c;
-    const float *got = optest_run(t, build(t, &k, x));
+    const float *got = optest_run(t, build(t, &k, bind(t, &k), x));
     bool rounded = optest_info(t)->coop.m && optest_info(t)->kind == SD_VK_DISCRETE && act == SD_F16;
     for (uint32_t r = 0; r < c; r++)
         for (uint32_t i = 0; i < n; i++) {
@@ -120,14 +123,17 @@ static void sums_match_the_reference(void **state) {
                              .x = x,
                              .weight = weight,
                              .bias = bias};
+        sd_layer layer = bind(t, &k);
+        if (seed % 3 == 0)
+            side_attach(t, layer, &q, k.act);
         size_t count = (size_t)k.rows * (k.geglu ? k.n / 2 : k.n);
         float *want = calloc(count + 1, sizeof *want);
         assert_non_null(want);
         ref_conv(&q, want);
         bool rounded = k.act == SD_F16;
-        optest_compare(optest_run(t, build(t, &k, x)), want, count, rounded ? 1e-3 : 1e-5,
-                       rounded ? 1e-2 : 2e-5, "%s [%u,%u]->%u geglu %d f16 %d", sd_dtype_name(k.type), k.rows,
-                       k.c, k.n, k.geglu, rounded);
+        optest_compare(optest_run(t, build(t, &k, layer, x)), want, count, rounded ? 1e-3 : 1e-5,
+                       rounded ? 1e-2 : 2e-5, "%s [%u,%u]->%u geglu %d f16 %d side %d", sd_dtype_name(k.type),
+                       k.rows, k.c, k.n, k.geglu, rounded, q.side != NULL);
         free(want);
         optest_end(&t);
     }

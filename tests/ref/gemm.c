@@ -28,6 +28,8 @@ static double activate(int act, double x) {
 static double sum_at(const struct ref_conv *q, uint32_t n, uint32_t y, uint32_t x, uint32_t o) {
     uint32_t h = q->upsample ? q->h * 2 : q->h, w = q->upsample ? q->w * 2 : q->w;
     double sum = q->bias ? (double)q->bias[o] : 0;
+    if (q->side)
+        sum += (double)q->side[((uint64_t)(n * q->oh + y) * q->ow + x) * q->oc + o];
     for (uint32_t ky = 0; ky < q->kernel; ky++)
         for (uint32_t kx = 0; kx < q->kernel; kx++) {
             int64_t iy = (int64_t)y * q->stride + ky - q->pad, ix = (int64_t)x * q->stride + kx - q->pad;

@@ -16,6 +16,7 @@ struct ref_conv {
     const float *x, *weight, *bias, *vector,
         *residual; /* weight [oc,c,k,k]; vector [n or 1,oc]; NULL: none */
     bool one_vector;
+    const float *side; /* [n,oh,ow,oc], added to the sums; NULL: none */
 };
 
 void ref_conv(const struct ref_conv *q, float *out);

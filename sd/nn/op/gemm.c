@@ -9,6 +9,7 @@
 struct gemm {
     uint32_t taps, tap_width, stride, pad;
     bool upsample, geglu;
+    bool interleaved; /* the weight is a GEGLU layer's, but the results stay as its rows are */
     sd_act act;
     bool act_last;
     uint32_t rows; /* of the whole: strips get its kernel, and with it the same bits */
@@ -154,8 +155,8 @@ static const struct sd_op op_linear = {"linear", record, cost};
 static const struct sd_op op_conv2d = {"conv2d", record, cost};
 static const struct sd_op op_upsample_conv2d = {"upsample_conv2d", record, cost};
 
-static bool same_shape(const sd_tensor *a, const sd_tensor *b) {
-    return a->n == b->n && a->h == b->h && a->w == b->w && a->c == b->c;
+static bool has_shape(const sd_tensor *a, const sd_tensor *b, uint32_t c) {
+    return a->n == b->n && a->h == b->h && a->w == b->w && a->c == c;
 }
 
 /* A concatenation can be read in place when no K step crosses its seam. */
@@ -170,17 +171,18 @@ static sd_tensor *readable(sd_graph *g, sd_tensor *x, const sd_weight *w) {
 
 /* Whether the layer was bound for this operation: the kernels take sizes from both. */
 static bool bound_for(const struct gemm *q, const sd_weight *w, const sd_weight *bias) {
-    sd_weight_form form = q->upsample ? SD_WEIGHT_UPSAMPLE : q->geglu ? SD_WEIGHT_GEGLU : SD_WEIGHT_GEMM;
+    sd_weight_form form = q->upsample                  ? SD_WEIGHT_UPSAMPLE
+                          : q->geglu || q->interleaved ? SD_WEIGHT_GEGLU
+                                                       : SD_WEIGHT_GEMM;
     uint32_t k = q->upsample ? 3 : q->tap_width;
     return w->form == form && w->kh == k && w->kw == k && k % 2 &&
            (!bias ||
             (bias->n == w->n && bias->form == (q->geglu ? SD_WEIGHT_GEGLU_VECTOR : SD_WEIGHT_VECTOR)));
 }
 
-static sd_tensor *build(sd_graph *g, const struct sd_op *op, sd_tensor *x, sd_layer layer,
-                        const struct gemm *q, uint32_t h, uint32_t w, const sd_fuse *fuse) {
-    static const sd_fuse none;
-    fuse = fuse ? fuse : &none;
+/* One node; in front of GEGLU the residual has the weight's rows, in their order. */
+static sd_tensor *build_one(sd_graph *g, const struct sd_op *op, sd_tensor *x, sd_layer layer,
+                            const struct gemm *q, uint32_t h, uint32_t w, const sd_fuse *fuse) {
     if (g->failed || !x || !layer.weight)
         return sd_graph_fail(g, SD_E_INTERNAL, "%s: an input or the weight is missing", op->name);
     if (x->c != layer.weight->c)
@@ -195,7 +197,7 @@ static sd_tensor *build(sd_graph *g, const struct sd_op *op, sd_tensor *x, sd_la
                                      layer.weight->n / (q->geglu ? 2 : 1));
     if (!x || !out)
         return NULL;
-    if (residual && !same_shape(residual, out))
+    if (residual && !has_shape(residual, out, q->geglu ? layer.weight->n : out->c))
         return sd_graph_fail(g, SD_E_INTERNAL, "%s: the residual's shape is not the output's", op->name);
     if (vector &&
         (vector->c != out->c || vector->h * vector->w != 1 || (vector->n != 1 && vector->n != out->n)))
@@ -209,6 +211,32 @@ static sd_tensor *build(sd_graph *g, const struct sd_op *op, sd_tensor *x, sd_la
     params.rows = sd_tensor_rows(q->upsample ? x : out);
     out = sd_graph_add(g, op, out, inputs, 3, layer.weight, layer.bias, &params, sizeof params);
     return sd_strips_allowed(g, out, &strips);
+}
+
+/* The layer with what its weight has at its side: up (down x), of which `down` reads as the layer does and
+ * `up` is linear, arrives as a residual in front of the activation. The caller's own residual takes the same
+ * way, unless it belongs behind the activation: then it costs a node. */
+static sd_tensor *build(sd_graph *g, const struct sd_op *op, sd_tensor *x, sd_layer layer,
+                        const struct gemm *q, uint32_t h, uint32_t w, const sd_fuse *fuse) {
+    static const sd_fuse none;
+    fuse = fuse ? fuse : &none;
+    const struct sd_weight_side *side = layer.weight ? layer.weight->side : NULL;
+    if (!side)
+        return build_one(g, op, x, layer, q, h, w, fuse);
+    bool behind = fuse->residual && fuse->act && !fuse->act_last;
+    struct gemm down = *q;
+    const struct gemm up = {.taps = 1, .tap_width = 1, .stride = 1, .interleaved = q->geglu};
+    const sd_fuse term = {.residual = behind ? NULL : fuse->residual, .f32 = fuse->f32};
+    down.geglu = false;
+    sd_tensor *t = build_one(g, op, x, (sd_layer){side->down, NULL}, &down, h, w, &none);
+    t = build_one(g, &op_linear, t, (sd_layer){side->up, NULL}, &up, h, w, &term);
+    const sd_fuse sum = {.vector = fuse->vector,
+                         .residual = t,
+                         .act = fuse->act,
+                         .act_last = fuse->act || q->geglu,
+                         .f32 = fuse->f32};
+    t = build_one(g, op, x, layer, q, h, w, &sum);
+    return behind ? sd_add(g, t, fuse->residual) : t;
 }
 
 sd_tensor *sd_linear(sd_graph *g, sd_tensor *x, sd_layer layer, const sd_fuse *fuse) {
