@@ -75,14 +75,16 @@ static void loading_holds_one_copy(void **state) {
                    bound = all + 2 * (uint64_t)SD_UPLOAD_BYTES + matrix_bytes + (16 << 20);
     struct mapped m = {0};
     sd_error err;
-    const struct sd_weight_source source = {"test", &m, find_mapped, NULL, advise_mapped};
+    const struct sd_weight_source source = {
+        .label = "test", .user = &m, .find = find_mapped, .advise = advise_mapped};
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     assert_int_equal(fputc(0, file), 0);
     assert_int_equal(fclose(file), 0);
     assert_int_equal(truncate(path, (off_t)all), 0);
     assert_int_equal(sd_file_map(path, 0, &m.map, &err), SD_OK);
-    load(vk, &(struct sd_weight_source){"test", &m, find_mapped, NULL, NULL}, 1); /* compiles the kernel */
+    load(vk, &(struct sd_weight_source){.label = "test", .user = &m, .find = find_mapped},
+         1); /* compiles the kernel */
     uint64_t before = status_bytes("VmRSS:"), peak = status_bytes("VmHWM:");
     load(vk, &source, matrices);
     uint64_t most = before + bound > peak ? before + bound : peak;
