@@ -9,7 +9,7 @@ layout(constant_id = 2) const uint TAPS = 1;          /* of the source */
 layout(constant_id = 3) const bool UPSAMPLE = false;  /* 3x3 taps become four phases of 2x2 */
 layout(constant_id = 4) const bool WIDE = false;      /* the source's rows begin at multiples of four values */
 layout(constant_id = 5) const bool BLOCKED = false;   /* p.block is not 0, and p.run is 1 */
-layout(constant_id = 6) const bool WHOLE = false;     /* p.first and p.end are even */
+layout(constant_id = 6) const bool WHOLE = false;     /* p.piece.first and p.piece.end are even */
 
 layout(push_constant) uniform Push { pack_matrix_push p; };
 
@@ -35,13 +35,13 @@ Place place_of(uint tap, uint channel) {
 /* Column `column` of the pair that lies at word `at`; both where the pair is whole. */
 void store_columns(uint at, uint column, uint a, uint b) {
     if (WHOLE) {
-        sd_store_pair(p.packed, at >> 1, uvec2(a, b));
+        sd_store_pair(p.piece.packed, at >> 1, uvec2(a, b));
         return;
     }
-    if (column >= p.first)
-        sd_words(p.packed).v[at] = a;
-    if (column + 1 < p.end)
-        sd_words(p.packed).v[at + 1] = b;
+    if (column >= p.piece.first)
+        sd_words(p.piece.packed).v[at] = a;
+    if (column + 1 < p.piece.end)
+        sd_words(p.piece.packed).v[at + 1] = b;
 }
 
 /* Four inputs of one tap, of one column or of two; `at` is the column's first word. */
@@ -50,10 +50,10 @@ void store4(uint at, uint column, Place to, uvec4 x[COLUMNS]) {
     if (!BLOCKED) {
         uvec4 v = x[0];
         if (HALF)
-            sd_store_pair(p.packed, at >> 1, v.xz | v.yw << 16);
+            sd_store_pair(p.piece.packed, at >> 1, v.xz | v.yw << 16);
         else {
-            sd_store_pair(p.packed, at >> 1, v.xy);
-            sd_store_pair(p.packed, (at >> 1) + 1, v.zw);
+            sd_store_pair(p.piece.packed, at >> 1, v.xy);
+            sd_store_pair(p.piece.packed, (at >> 1) + 1, v.zw);
         }
         return;
     }
@@ -76,9 +76,9 @@ bool real[COLUMNS];
 
 void find_rows(uint column) {
     [[unroll]] for (uint i = 0; i < COLUMNS; i++) {
-        uint j = column + i - p.first;
-        real[i] = column + i >= p.first && j < p.rows;
-        rows[i] = real[i] ? (p.paired != 0 ? (j & 1) * (p.rows >> 1) + (j >> 1) : j) : 0;
+        uint j = column + i - p.piece.first;
+        real[i] = column + i >= p.piece.first && j < p.piece.rows;
+        rows[i] = real[i] ? (p.piece.paired != 0 ? (j & 1) * (p.piece.rows >> 1) + (j >> 1) : j) : 0;
     }
 }
 
@@ -91,10 +91,10 @@ void load_wide(uint i, uint at, bool inside) {
     [[unroll]] for (uint j = 0; j < TAPS; j++) {
         uvec4 v;
         if (AS_STORED) {
-            uvec2 w = sd_load_pair(p.source, (at >> 2) + j);
+            uvec2 w = sd_load_pair(p.piece.source, (at >> 2) + j);
             v = uvec4(w.x & 0xFFFF, w.x >> 16, w.y & 0xFFFF, w.y >> 16);
         } else {
-            vec4 x = pack_load4(p.source, at + 4 * j);
+            vec4 x = pack_load4(p.piece.source, at + 4 * j);
             [[unroll]] for (uint k = 0; k < 4; k++) v[k] = LATER ? floatBitsToUint(x[k]) : sd_half_bits(x[k]);
         }
         [[unroll]] for (uint k = 0; k < 4; k++) values[i][4 * j + k] = inside ? v[k] : 0;
@@ -103,7 +103,7 @@ void load_wide(uint i, uint at, bool inside) {
 
 void load_narrow(uint i, uint at, uint left) {
     [[dont_unroll]] for (uint e = 0; e < 4 * TAPS; e++) {
-        float x = e < left ? pack_load1(p.source, at + e) : 0;
+        float x = e < left ? pack_load1(p.piece.source, at + e) : 0;
         values[i][e] = LATER ? floatBitsToUint(x) : sd_half_bits(x);
     }
 }
@@ -148,8 +148,8 @@ void pack(uint at, uint column, uint channel) {
 
 void main() {
     uint lane = gl_WorkGroupID.x * 64 + gl_LocalInvocationID.x;
-    uint column = (BLOCKED ? p.first & ~1u : p.first) + COLUMNS * lane;
-    if (column >= p.end)
+    uint column = (BLOCKED ? p.piece.first & ~1u : p.piece.first) + COLUMNS * lane;
+    if (column >= p.piece.end)
         return;
     find_rows(column);
     uint in_tile = column & (p.tile - 1), at = ((column - in_tile) >> findLSB(p.tile)) * p.tile_words + in_tile * p.run;

@@ -16,7 +16,7 @@ layout(push_constant) uniform Push { pack_quant_push p; };
 #include "shaders/quant.glsl"
 
 uint byte_at(uint at) {
-    return Words(p.source).d[at >> 2] >> 8 * (at & 3) & 0xFF;
+    return Words(p.piece.source).d[at >> 2] >> 8 * (at & 3) & 0xFF;
 }
 
 uint half_at(uint at) {
@@ -39,7 +39,7 @@ uint block_bytes() {
 
 /* Four neighbouring bytes. */
 uint word_at(uint at) {
-    uint shift = 8 * (at & 3), low = Words(p.source).d[at >> 2], high = Words(p.source).d[(at + 3) >> 2];
+    uint shift = 8 * (at & 3), low = Words(p.piece.source).d[at >> 2], high = Words(p.piece.source).d[(at + 3) >> 2];
     return shift == 0 ? low : low >> shift | high << 32 - shift;
 }
 
@@ -130,7 +130,7 @@ QuantPlace place;
 
 /* Units 2 * pair and the next of a column, whose source row lies at byte `from`. */
 void pack_pair(uint tile, uint column, uint pair, uint units, uint from, bool real) {
-    Words to = Words(p.packed);
+    Words to = Words(p.piece.packed);
     uint per_block = QUANT_IS_K(TYPE) ? QUANT_OCTET : 1, shared_fine = 0;
     [[dont_unroll]] for (uint unit = 2 * pair; unit < min(2 * pair + 2, units); unit++) {
         uint at = from + unit / per_block * block_bytes(), s = unit % per_block;
@@ -157,13 +157,13 @@ void pack_pair(uint tile, uint column, uint pair, uint units, uint from, bool re
 
 void main() {
     uint units = p.c / QUANT_UNIT, pairs = (units + 1) / 2;
-    uint n = p.first + gl_WorkGroupID.x * 64 + gl_LocalInvocationID.x;
-    if (n >= p.end)
+    uint n = p.piece.first + gl_WorkGroupID.x * 64 + gl_LocalInvocationID.x;
+    if (n >= p.piece.end)
         return;
-    uint j = n - p.first, row = p.paired != 0 ? (j & 1) * (p.rows / 2) + j / 2 : j;
+    uint j = n - p.piece.first, row = p.piece.paired != 0 ? (j & 1) * (p.piece.rows / 2) + j / 2 : j;
     uint blocks = units / (QUANT_IS_K(TYPE) ? QUANT_OCTET : 1), tile = n / p.tile;
     place = quant_place(TYPE, p.tiles, p.tile, p.c);
     uint pair = gl_WorkGroupID.y * PACK_QUANT_PAIRS, end = min(pair + PACK_QUANT_PAIRS, pairs);
     [[dont_unroll]] for (; pair < end; pair++)
-        pack_pair(tile, n - tile * p.tile, pair, units, row * blocks * block_bytes(), j < p.rows);
+        pack_pair(tile, n - tile * p.tile, pair, units, row * blocks * block_bytes(), j < p.piece.rows);
 }

@@ -2,25 +2,17 @@
 #ifndef PACK_ROWS_H
 #define PACK_ROWS_H
 
+#include "shaders/pack.h"
+
 #define PACK_ROWS_QUADS 8 /* groups of four values that an invocation packs */
 
-#ifndef GL_core_profile
-#include <stdint.h>
-#define uint uint32_t
-#define uint2_address uint64_t
-#else
-#define uint2_address uvec2
-#endif
-
 struct pack_rows_push {
-    uint2_address source, packed;
-    uint rows, c;
-    uint paired; /* of one row: packed values 2j, 2j+1 are the source's j, c/2+j (GEGLU) */
+    PACK_ADDRESS source, packed;
+    PACK_UINT rows, c;
+    PACK_UINT paired; /* of one row: packed values 2j, 2j+1 are the source's j, c/2+j (GEGLU) */
 };
 
 #ifndef GL_core_profile
-#undef uint
-#undef uint2_address
 _Static_assert(sizeof(struct pack_rows_push) == 32, "as the shader lays it out");
 #endif
 #endif

@@ -20,23 +20,22 @@ static bool is_paired(const sd_weight *w) {
     return w->form == SD_WEIGHT_GEGLU || w->form == SD_WEIGHT_GEGLU_VECTOR;
 }
 
-/* The packed column that packing ends at: the last rows bring the padding behind them. */
-static uint32_t end_of(const sd_weight *w, const struct sd_gemm_layout *l, const struct staged *s) {
+static struct pack_piece piece_of(const sd_weight *w, const struct sd_gemm_layout *l,
+                                  const struct staged *s) {
     uint32_t end = s->first + s->rows;
-    return end < w->n ? end : l->tiles * l->tile;
+    return (struct pack_piece){.source = s->source,
+                               .packed = w->address,
+                               .first = s->first,
+                               .end = end < w->n ? end : l->tiles * l->tile, /* the padding comes last */
+                               .rows = s->rows,
+                               .paired = is_paired(w)};
 }
 
 static sd_status pack_matrix(struct sd_upload *u, const sd_weight *w, const struct staged *s, sd_error *err) {
     const struct sd_vk_info *info = sd_vk_info(u->vk);
     const struct sd_gemm_layout l = sd_gemm_layout(info, w);
-    uint32_t end = end_of(w, &l, s);
     bool blocked = l.block != 0;
-    const struct pack_matrix_push push = {.source = s->source,
-                                          .packed = w->address,
-                                          .first = s->first,
-                                          .end = end,
-                                          .rows = s->rows,
-                                          .paired = is_paired(w),
+    const struct pack_matrix_push push = {.piece = piece_of(w, &l, s),
                                           .c = w->c,
                                           .c_padded = l.c_padded,
                                           .tile = l.tile,
@@ -50,8 +49,8 @@ static sd_status pack_matrix(struct sd_upload *u, const sd_weight *w, const stru
                              w->form == SD_WEIGHT_UPSAMPLE,
                              w->c % 4 == 0,
                              blocked,
-                             blocked && s->first % 2 == 0 && end % 2 == 0};
-    uint32_t lanes = blocked ? (end + 1) / 2 - s->first / 2 : end - s->first;
+                             blocked && s->first % 2 == 0 && push.piece.end % 2 == 0};
+    uint32_t end = push.piece.end, lanes = blocked ? (end + 1) / 2 - s->first / 2 : end - s->first;
     const uint32_t groups[3] = {sd_ceil_div(lanes, 64), sd_ceil_div(l.c_padded, 4 * PACK_MATRIX_QUADS), 1};
     return sd_upload_dispatch(u, info->int64 ? &sd_shader_pack_matrix_int64 : &sd_shader_pack_matrix, spec, 7,
                               &push, sizeof push, groups, err);
@@ -74,17 +73,10 @@ sd_status sd_pack_rows(struct sd_upload *u, sd_dtype dtype, bool half, struct pa
 /* The file's own blocks, in another order. */
 static sd_status pack_blocks(struct sd_upload *u, const sd_weight *w, const struct staged *s, sd_error *err) {
     const struct sd_gemm_layout l = sd_gemm_layout(sd_vk_info(u->vk), w);
-    const struct pack_quant_push push = {.source = s->source,
-                                         .packed = w->address,
-                                         .first = s->first,
-                                         .end = end_of(w, &l, s),
-                                         .rows = s->rows,
-                                         .paired = is_paired(w),
-                                         .c = w->c,
-                                         .tile = l.tile,
-                                         .tiles = l.tiles};
+    const struct pack_quant_push push = {
+        .piece = piece_of(w, &l, s), .c = w->c, .tile = l.tile, .tiles = l.tiles};
     const uint32_t type = sd_weight_shader_type(w->dtype),
-                   groups[3] = {sd_ceil_div(push.end - s->first, 64),
+                   groups[3] = {sd_ceil_div(push.piece.end - s->first, 64),
                                 sd_ceil_div(w->c, 2 * QUANT_UNIT * PACK_QUANT_PAIRS), 1};
     return sd_upload_dispatch(u, &sd_shader_pack_quant, &type, 1, &push, sizeof push, groups, err);
 }
