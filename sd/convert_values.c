@@ -175,8 +175,17 @@ static void copy_pieces(const struct sd_convert_item *item, uint64_t first, uint
 
 /* ---- as the writer asks ---- */
 
+/* The item's pages need not stay in memory. */
+static void let_go(const sd_checkpoint *files, const struct sd_convert_item *item) {
+    for (uint32_t i = 0; i < item->pieces; i++)
+        for (uint32_t k = 0; k < files->file_count; k++)
+            sd_tensor_file_advise(files->files[k], item->piece[i].data, item->piece[i].bytes, SD_FILE_DONE);
+}
+
 static sd_status begin(struct sd_convert_values *v, const struct sd_convert_item *item, sd_error *err) {
     const sd_convert_params *p = v->conversion->params;
+    if (v->item)
+        let_go(v->conversion->files, v->item);
     free(v->whole);
     v->whole = NULL;
     v->item = item;
