@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct route *const tables[] = {routes_health, routes_jobs, routes_metrics, NULL};
+static const struct route *const tables[] = {routes_health, routes_jobs, routes_openai, routes_metrics, NULL};
 
 enum face face_of(const char *path) {
     return !strncmp(path, "/sdapi/", 7)                                           ? FACE_A1111
