@@ -3,6 +3,7 @@
 
 #include "server/await.h"
 #include "server/openai_form.h"
+#include "server/submit.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,6 +105,10 @@ static void answer(struct server *server, exchange *x, const job *j, void *user)
     }
 }
 
+static void wait_for(struct server *server, exchange *x, job *j, struct openai_answer *a) {
+    await_job(server, x, j, answer, a);
+}
+
 /* ---- requests ---- */
 
 static bool is_form(const exchange *x) {
@@ -130,35 +135,25 @@ static cJSON *read_body(exchange *x, enum openai_call call, bool form) {
     return json;
 }
 
-static void submit(struct server *server, exchange *x, struct openai_request *r) {
-    struct openai_answer a = {.call = r->call, .url = r->url, .partials = r->partials},
-                         *kept = malloc(sizeof a);
-    char id[JOB_ID], field[64];
-    sd_error err;
-    job *j;
-    const struct job_spec spec = {.json = r->json, .face = "openai", .owner = ""};
+static void run(struct server *server, exchange *x, struct openai_request *r) {
+    const struct submission s = {.json = r->json, .face = "openai"};
+    struct openai_answer *a = malloc(sizeof *a);
     r->json = NULL;
     if (*r->warnings)
         exchange_add_header(x, "X-Sdvk-Warnings", r->warnings);
-    enum submitted result = jobs_submit(server->jobs, &spec, &j, id, field, &err);
-    if (result != SUBMITTED) {
-        free(kept);
-        openai_rename(field, &err);
-        reply_refusal(x, result, field, &err);
+    job *j = submit(server, x, &s, NULL);
+    if (j && a) {
+        *a = (struct openai_answer){.call = r->call, .url = r->url, .partials = r->partials};
+        snprintf(a->quality, sizeof a->quality, "%s", r->quality);
+        (r->stream ? openai_stream : wait_for)(server, x, j, a);
         return;
     }
-    if (!kept) {
-        jobs_cancel(server->jobs, id);
-        job_release(server->jobs, &j);
-        reply_error(x, 503, NULL, "out of memory");
+    free(a);
+    if (!j)
         return;
-    }
-    *kept = a;
-    snprintf(kept->quality, sizeof kept->quality, "%s", r->quality);
-    if (r->stream)
-        openai_stream(server, x, j, kept);
-    else
-        await_job(server, x, j, answer, kept);
+    jobs_cancel(server->jobs, j->row.id);
+    job_release(server->jobs, &j);
+    reply_error(x, 503, NULL, "out of memory");
 }
 
 static void handle(struct server *server, exchange *x, enum openai_call call) {
@@ -173,7 +168,7 @@ static void handle(struct server *server, exchange *x, enum openai_call call) {
     if (status)
         reply_error(x, openai_status(status), field, "%s", err.message);
     else
-        submit(server, x, &r);
+        run(server, x, &r);
 }
 
 static void generations(struct server *server, exchange *x, const struct route_parts *parts) {

@@ -20,6 +20,7 @@ struct server {
     struct keys *keys;     /* or NULL */
     struct policy *policy; /* or NULL */
     struct recorder *recorder;
+    struct webhook *webhook; /* or NULL */
 };
 
 /* The parts of a path that a route's pattern leaves open. */

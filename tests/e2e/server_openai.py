@@ -89,7 +89,7 @@ class OpenAI(service.Case):
         self.assertIn("Seed: 6, Size: 64x64", texts(second)["parameters"])
 
     def test_addresses_and_formats(self):
-        client = self.start()
+        client = self.start("--host", "example.com")
         found, headers = self.raw(client.images.with_raw_response.generate, prompt=PROMPT, size="64x64",
                                   model="dall-e-3", output_format="jpeg", output_compression=20, extra_body=FAST)
         ImagesResponse.model_validate(found, strict=True)
