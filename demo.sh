@@ -5,7 +5,8 @@ cd "$(dirname "$(readlink -f "$0")")" || exit 1
 . cmake/packages.sh
 
 need_packages gcc libc6-dev cmake ninja-build pkg-config glslc spirv-tools libvulkan-dev mesa-vulkan-drivers \
-    libpng-dev libjpeg-dev libcjson-dev libutf8proc-dev libsqlite3-dev libmicrohttpd-dev libssl-dev zlib1g-dev
+    libpng-dev libjpeg-dev libcjson-dev libutf8proc-dev libsqlite3-dev libmicrohttpd-dev libcurl4-openssl-dev \
+    libssl-dev zlib1g-dev
 if [[ -f build/build.ninja ]] && grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$PWD" build/CMakeCache.txt; then
     options=$(cat build/.options 2>/dev/null) # as it was configured last, perhaps with the tests
 else

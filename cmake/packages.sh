@@ -56,7 +56,7 @@ need_tools() {
         command -v "$tool" >/dev/null || missing+=("$tool")
     done
     if command -v pkg-config >/dev/null; then
-        for library in vulkan libpng libjpeg libcjson libutf8proc sqlite3 libmicrohttpd libcrypto zlib; do
+        for library in vulkan libpng libjpeg libcjson libutf8proc sqlite3 libmicrohttpd libcurl libcrypto zlib; do
             pkg-config --exists "$library" || missing+=("$library")
         done
     fi

@@ -20,17 +20,18 @@ struct config {
     const char *access;                  /* file of the access log, "-" for standard error, or NULL */
     const char *origins[SERVER_ORIGINS]; /* that may call from browsers, NULL-terminated */
     const char *hosts[SERVER_ORIGINS];   /* names beside those of loopback that the Host header may have */
-    bool insecure;                       /* no keys needed, whatever address is listened on */
-    bool log_prompts;                    /* in the access log */
+    const char *webhook_hosts[SERVER_ORIGINS]; /* that are called when jobs end, NULL-terminated */
+    bool insecure;                             /* no keys needed, whatever address is listened on */
+    bool log_prompts;                          /* in the access log */
     bool lenient, quiet, verbose;
     uint32_t max_body_mib, max_bodies_mib; /* one request, and all that are being received */
     uint32_t max_side, max_pixels;         /* of a picture; pixels in thousands */
     uint32_t max_steps, max_count;         /* steps and pictures of a job */
     uint32_t max_queue, max_connections;
-    uint32_t timeout;     /* seconds without a byte until a connection is closed */
-    uint32_t keep_jobs;   /* finished jobs that are kept */
-    uint32_t keep_models; /* models that may stay loaded beside the one in use */
-    uint32_t webhook_tries;
+    uint32_t timeout;       /* seconds without a byte until a connection is closed */
+    uint32_t keep_jobs;     /* finished jobs that are kept */
+    uint32_t keep_models;   /* models that may stay loaded beside the one in use */
+    uint32_t webhook_tries; /* calls of one that does not answer */
 };
 
 /* Fills in the defaults, then the arguments. 0, or the exit code after a message; *done: nothing is left to

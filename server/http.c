@@ -83,6 +83,32 @@ const uint8_t *exchange_body(const exchange *x, size_t *size) {
     return x->body ? x->body : nothing;
 }
 
+struct form {
+    form_piece piece;
+    void *user;
+};
+
+static enum MHD_Result on_piece(void *user, enum MHD_ValueKind kind, const char *name, const char *file,
+                                const char *type, const char *coding, const char *data, uint64_t offset,
+                                size_t size) {
+    struct form *form = user;
+    (void)kind;
+    (void)file;
+    (void)type;
+    (void)coding;
+    return form->piece(form->user, name, data, (size_t)offset, size) ? MHD_YES : MHD_NO;
+}
+
+bool exchange_form(const exchange *x, form_piece piece, void *user) {
+    struct form form = {piece, user};
+    struct MHD_PostProcessor *parser =
+        MHD_create_post_processor(x->connection, (size_t)64 << 10, on_piece, &form);
+    if (!parser)
+        return false;
+    bool whole = MHD_post_process(parser, (const char *)x->body, x->body ? x->size : 0) == MHD_YES;
+    return MHD_destroy_post_processor(parser) == MHD_YES && whole;
+}
+
 const char *exchange_peer(const exchange *x) {
     return x->peer;
 }
@@ -206,13 +232,13 @@ void exchange_stream(exchange *x, const char *type) {
 }
 
 /* Room for `size` more bytes behind those that wait. */
-static bool make_room(exchange *x, size_t size) {
+static bool make_room(exchange *x, size_t size, size_t limit) {
     if (x->reply_at) {
         memmove(x->reply, x->reply + x->reply_at, x->reply_size - x->reply_at);
         x->reply_size -= x->reply_at;
         x->reply_at = 0;
     }
-    if (size > stream_limit || x->reply_size > stream_limit - size)
+    if (size > limit || x->reply_size > limit - size)
         return false;
     if (x->reply_size + size > x->reply_capacity) {
         size_t capacity = 2 * (x->reply_size + size);
@@ -225,9 +251,9 @@ static bool make_room(exchange *x, size_t size) {
     return true;
 }
 
-bool exchange_write(exchange *x, const char *text, size_t size) {
+static bool write_limited(exchange *x, const char *text, size_t size, size_t limit) {
     pthread_mutex_lock(&x->lock);
-    bool fits = !x->gone && !x->ended && make_room(x, size);
+    bool fits = !x->gone && !x->ended && make_room(x, size, limit);
     if (fits) {
         memcpy(x->reply + x->reply_size, text, size);
         x->reply_size += size;
@@ -235,6 +261,14 @@ bool exchange_write(exchange *x, const char *text, size_t size) {
     }
     pthread_mutex_unlock(&x->lock);
     return fits;
+}
+
+bool exchange_write(exchange *x, const char *text, size_t size) {
+    return write_limited(x, text, size, stream_limit);
+}
+
+bool exchange_write_result(exchange *x, const char *text, size_t size) {
+    return write_limited(x, text, size, SIZE_MAX / 4);
 }
 
 void exchange_end(exchange *x) {

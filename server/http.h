@@ -49,8 +49,13 @@ const char *exchange_path(const exchange *x); /* without the query */
 const char *exchange_header(const exchange *x, const char *name);
 const char *exchange_query(const exchange *x, const char *name);
 const uint8_t *exchange_body(const exchange *x, size_t *size); /* ends with a NUL that is not counted */
-const char *exchange_peer(const exchange *x);                  /* address of the client */
-double exchange_began(const exchange *x);                      /* seconds of a steady clock */
+/* Takes the body apart where it is a form (multipart/form-data or urlencoded). A field comes in pieces, of
+ * which the first has the offset 0; `name` may be NULL. False when `piece` was, or the body is no whole form.
+ */
+typedef bool (*form_piece)(void *user, const char *name, const void *data, size_t offset, size_t size);
+bool exchange_form(const exchange *x, form_piece piece, void *user);
+const char *exchange_peer(const exchange *x); /* address of the client */
+double exchange_began(const exchange *x);     /* seconds of a steady clock */
 /* For whoever handles it; `user` is freed with free() in the end. */
 void exchange_set_user(exchange *x, void *user);
 void *exchange_user(const exchange *x);
@@ -70,6 +75,8 @@ size_t exchange_sent(const exchange *x);     /* bytes of its body so far */
 void exchange_stream(exchange *x, const char *type);
 /* Appends to it; false when the client is gone or reads so slowly that 4 MiB wait. Any thread. */
 bool exchange_write(exchange *x, const char *text, size_t size);
+/* The same without that limit, for results. */
+bool exchange_write_result(exchange *x, const char *text, size_t size);
 /* Nothing more comes; x is no longer the caller's. */
 void exchange_end(exchange *x);
 

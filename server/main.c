@@ -2,6 +2,7 @@
 #include "server/guard.h"
 #include "server/keys.h"
 #include "server/record.h"
+#include "server/webhook.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -108,6 +109,17 @@ static int serve(struct server *s) {
     return EXIT_SUCCESS;
 }
 
+static sd_status on_accepted(void *user, const job *j, const char *request, sd_error *err) {
+    const struct server *s = user;
+    return record_accepted(s->recorder, j, request, err);
+}
+
+static void on_ended(void *user, const job *j) {
+    const struct server *s = user;
+    record_ended(s->recorder, j);
+    webhook_ended(s->webhook, j);
+}
+
 static sd_status open_all(struct server *s, sd_error *err) {
     const struct config *c = &s->config;
     sd_status status = guard_check(c, err);
@@ -122,7 +134,9 @@ static sd_status open_all(struct server *s, sd_error *err) {
     if (!status)
         status = jobs_open(&s->jobs, c, s->catalog, err);
     if (!status)
-        jobs_observe(s->jobs, &(struct job_observer){s->recorder, record_accepted, record_ended});
+        status = webhook_start(&s->webhook, c, s->jobs, err);
+    if (!status)
+        jobs_observe(s->jobs, &(struct job_observer){s, on_accepted, on_ended});
     return status;
 }
 
@@ -150,6 +164,7 @@ int main(int argc, char **argv) {
     worker_stop(&s.worker);
     pool_stop(&s.pool);
     http_stop(&s.http);
+    webhook_stop(&s.webhook);
     jobs_close(&s.jobs);
     catalog_close(&s.catalog);
     recorder_close(&s.recorder);

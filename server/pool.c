@@ -1,7 +1,7 @@
 #include "server/pool.h"
 
-#include <pthread.h>
-#include <signal.h>
+#include "server/thread.h"
+
 #include <stdlib.h>
 
 enum { most = 16 };
@@ -36,18 +36,14 @@ static void *work(void *user) {
 
 pool *pool_start(unsigned threads) {
     pool *p = calloc(1, sizeof *p);
-    sigset_t all, old;
     if (!p)
         return NULL;
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->more, NULL);
     p->last = &p->first;
-    sigfillset(&all); /* signals are for the main thread */
-    pthread_sigmask(SIG_SETMASK, &all, &old);
     for (; p->count < threads && p->count < most; p->count++)
-        if (pthread_create(&p->threads[p->count], NULL, work, p))
+        if (thread_start(&p->threads[p->count], work, p))
             break;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (!p->count)
         pool_stop(&p);
     return p;

@@ -1,4 +1,5 @@
 /* From a path to its route, and the shapes of answers. */
+#include "server/openai_request.h"
 #include "server/server.h"
 
 #include <stdarg.h>
@@ -6,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct route *const tables[] = {routes_health, routes_jobs, routes_metrics, routes_page, NULL};
+static const struct route *const tables[] = {routes_health, routes_jobs, routes_openai, routes_metrics, routes_page, NULL};
 
 enum face face_of(const char *path) {
     return !strncmp(path, "/sdapi/", 7)                                           ? FACE_A1111
@@ -123,8 +124,14 @@ void reply_error(exchange *x, unsigned status, const char *field, const char *fo
 
 void reply_refusal(exchange *x, enum submitted result, const char *field, const sd_error *err) {
     bool openai = face_of(exchange_path(x)) == FACE_OPENAI;
-    if (result == SUBMIT_INVALID)
-        reply_error(x, openai ? 400 : 422, field, "%s", err->message);
+    if (result == SUBMIT_INVALID && openai) {
+        sd_error renamed = *err;
+        char name[64];
+        snprintf(name, sizeof name, "%s", field);
+        openai_rename(name, &renamed);
+        reply_error(x, 400, name, "%s", renamed.message);
+    } else if (result == SUBMIT_INVALID)
+        reply_error(x, 422, field, "%s", err->message);
     else if (result == SUBMIT_STORE)
         reply_error(x, 503, NULL, "the job cannot be kept: %s", err->message);
     else if (result == SUBMIT_FULL) {

@@ -2,12 +2,22 @@
 #include "server/guard.h"
 #include "server/job_json.h"
 #include "server/submit.h"
+#include "server/webhook.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- POST /v1/jobs ---- */
+
+/* Takes the webhook, which is no part of what is rendered, out of the request. */
+static bool detach_webhook(struct server *server, cJSON *json, char **text, sd_error *err) {
+    cJSON *item = cJSON_DetachItemFromObjectCaseSensitive(json, "webhook");
+    bool wanted = item && !cJSON_IsNull(item);
+    *text = wanted ? webhook_read(item, &server->config, err) : NULL;
+    cJSON_Delete(item);
+    return !wanted || *text;
+}
 
 static void post_job(struct server *server, exchange *x, const struct route_parts *parts) {
     size_t size;
@@ -24,8 +34,16 @@ static void post_job(struct server *server, exchange *x, const struct route_part
         cJSON_Delete(json);
         return;
     }
-    const struct submission s = {.json = json, .face = "native", .durable = true, .idempotency = key};
+    char *call = NULL;
+    if (!detach_webhook(server, json, &call, &err)) {
+        cJSON_Delete(json);
+        reply_error(x, err.status == SD_E_MEMORY ? 503 : 422, "webhook", "%s", err.message);
+        return;
+    }
+    const struct submission s = {
+        .json = json, .face = "native", .durable = true, .idempotency = key, .webhook = call};
     job *j = submit(server, x, &s, before);
+    free(call);
     if (!j && !*before)
         return;
     const char *id = j ? j->row.id : before;

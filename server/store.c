@@ -27,6 +27,7 @@ static const char schema[] =
     "TEXT,"
     " UNIQUE(owner, idempotency));"
     "CREATE INDEX IF NOT EXISTS by_state ON jobs(state, number);"
+    "CREATE INDEX IF NOT EXISTS by_webhook ON jobs(number) WHERE webhook IS NOT NULL;"
     "CREATE TABLE IF NOT EXISTS images(job TEXT NOT NULL REFERENCES jobs(id) ON DELETE CASCADE, n INTEGER "
     "NOT NULL,"
     " jpeg INTEGER NOT NULL, seed INTEGER NOT NULL, infotext TEXT, json TEXT, data BLOB NOT NULL,"
@@ -264,6 +265,21 @@ sd_status store_unfinished(store *s, void (*each)(void *user, struct store_row *
                  (int64_t)JOB_RUNNING);
 }
 
+sd_status store_webhooks(store *s, void (*each)(void *user, struct store_row *row), void *user,
+                         sd_error *err) {
+    return query(s, each, user, NULL, err,
+                 "SELECT " COLUMNS " FROM jobs WHERE webhook IS NOT NULL AND state>? ORDER BY number", "i",
+                 (int64_t)JOB_RUNNING);
+}
+
+sd_status store_webhook_done(store *s, const char *id, sd_error *err) {
+    pthread_mutex_lock(&s->lock);
+    int code = run(s, "UPDATE jobs SET webhook=NULL WHERE id=?", "t", id);
+    sd_status status = code ? fail(s, code, err) : SD_OK;
+    pthread_mutex_unlock(&s->lock);
+    return status;
+}
+
 sd_status store_get_image(store *s, const char *id, uint32_t n, struct store_image *out, sd_error *err) {
     sqlite3_stmt *q = NULL;
     sd_status status = SD_OK;
@@ -328,7 +344,7 @@ sd_status store_prune(store *s, uint32_t keep, sd_error *err) {
     pthread_mutex_lock(&s->lock);
     int code = run(s,
                    "DELETE FROM jobs WHERE state>? AND number<=(SELECT number FROM jobs WHERE state>? ORDER "
-                   "BY number DESC LIMIT 1 OFFSET ?)",
+                   "BY number DESC LIMIT 1 OFFSET ?) AND webhook IS NULL",
                    "iii", (int64_t)JOB_RUNNING, (int64_t)JOB_RUNNING, (int64_t)keep);
     if (!code)
         code = run(s, "PRAGMA incremental_vacuum(256)", "");

@@ -65,7 +65,12 @@ sd_status store_list(store *s, const char *owner, uint32_t skip, uint32_t count,
 /* Jobs that had not ended, oldest first. */
 sd_status store_unfinished(store *s, void (*each)(void *user, struct store_row *row), void *user,
                            sd_error *err);
-/* Forgets the oldest finished jobs beyond `keep`. */
+/* Jobs that have ended and whose webhook is still to be told. */
+sd_status store_webhooks(store *s, void (*each)(void *user, struct store_row *row), void *user,
+                         sd_error *err);
+/* It was told, or given up: address and secret are forgotten. */
+sd_status store_webhook_done(store *s, const char *id, sd_error *err);
+/* Forgets the oldest finished jobs beyond `keep`, but none whose webhook is still to be told. */
 sd_status store_prune(store *s, uint32_t keep, sd_error *err);
 /* Forgets one finished job. */
 sd_status store_remove(store *s, const char *id, sd_error *err);

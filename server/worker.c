@@ -1,7 +1,7 @@
 #include "server/worker.h"
 
-#include <pthread.h>
-#include <signal.h>
+#include "server/thread.h"
+
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -285,7 +285,6 @@ static void *work(void *user) {
 
 worker *worker_start(const struct config *config, jobs *all, const catalog *files, sd_error *err) {
     worker *w = calloc(1, sizeof *w);
-    sigset_t every, old;
     if (!w) {
         sd_fail(err, SD_E_MEMORY, "out of memory");
         return NULL;
@@ -294,10 +293,7 @@ worker *worker_start(const struct config *config, jobs *all, const catalog *file
     w->jobs = all;
     w->catalog = files;
     pthread_mutex_init(&w->lock, NULL);
-    sigfillset(&every);
-    pthread_sigmask(SIG_SETMASK, &every, &old);
-    int code = pthread_create(&w->thread, NULL, work, w);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    int code = thread_start(&w->thread, work, w);
     if (code) {
         sd_fail(err, SD_E_MEMORY, "cannot start a thread: %s", strerror(code));
         free(w);
