@@ -25,7 +25,7 @@ bool sd_sampler_at(size_t index, sd_names *out) {
     uint32_t count;
     const sd_sampler *rows = sd_samplers(&count);
     if (index < count)
-        *out = (sd_names){rows[index].name, rows[index].label, rows[index].aliases};
+        *out = (sd_names){rows[index].name, rows[index].label, rows[index].aliases, (float)rows[index].eta};
     return index < count;
 }
 
@@ -33,7 +33,7 @@ bool sd_schedule_at(size_t index, sd_names *out) {
     uint32_t count;
     const sd_schedule *rows = sd_schedules(&count);
     if (index < count)
-        *out = (sd_names){rows[index].name, rows[index].name, rows[index].aliases};
+        *out = (sd_names){rows[index].name, rows[index].label, rows[index].aliases, 0};
     return index < count;
 }
 
