@@ -30,6 +30,17 @@ run_tests() {
     passed=$((passed + good)) failed=$((failed + all - good))
 }
 
+# The client libraries from PyPI that tests drive the server with; without them those tests fail.
+need_clients() {
+    local wanted=tests/e2e/requirements.txt venv=build/venv
+    cmp -s "$wanted" "$venv/requirements.txt" && return
+    say "installing the clients of $wanted"
+    rm -rf "$venv"
+    if python3 -m venv "$venv" && "$venv/bin/pip" install -q --disable-pip-version-check -r "$wanted" >&2; then
+        cp "$wanted" "$venv/requirements.txt"
+    fi
+}
+
 # stage FOLDER OPTIONS... -- [ctest options]
 stage() {
     local folder=$1 options=()
@@ -41,6 +52,7 @@ stage() {
     shift
     echo "== $folder"
     if (build "$folder" "${options[@]}" --); then
+        [[ $folder != build ]] || need_clients
         run_tests "$folder" "$@"
     else
         failed=$((failed + 1))
@@ -49,7 +61,7 @@ stage() {
 
 need_packages gcc g++ libc6-dev cmake ninja-build pkg-config glslc spirv-tools libvulkan-dev mesa-vulkan-drivers \
     libpng-dev libjpeg-dev libcjson-dev libutf8proc-dev libsqlite3-dev libmicrohttpd-dev libssl-dev zlib1g-dev \
-    libcmocka-dev clang-14 libclang-rt-14-dev clang-format-14 vulkan-validationlayers python3 zsh fish \
+    libcmocka-dev clang-14 libclang-rt-14-dev clang-format-14 vulkan-validationlayers python3 python3-venv zsh fish \
     man-db groff
 # SwiftShader comes with Debian's chromium. Ubuntu has no such package: set the CMake variable SDVK_SWIFTSHADER_ICD in
 # build/ to a manifest from elsewhere; without one its tests fail.

@@ -545,6 +545,9 @@ typedef struct sd_names {
 /* By index, as in the choices of the options; false behind the last. */
 bool sd_sampler_at(size_t index, sd_names *out);
 bool sd_schedule_at(size_t index, sd_names *out);
+/* The sampler that goes by any of these names, in any case, and the schedule that follows it in words such as
+ * "DPM++ 2M Karras"; schedule->name is NULL when there is none. False when there is no such sampler. */
+bool sd_sampler_named(const char *word, sd_names *sampler, sd_names *schedule);
 
 /* Sets one field from text. Strings are borrowed. Errors name the option, the range or the choices, and what
  * was found: "unknown sampler 'eular'; did you mean 'euler'?". */

@@ -1,12 +1,13 @@
 /* From a path to its route, and the shapes of answers. */
-#include "server/server.h"
+#include "server/a1111.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const struct route *const tables[] = {routes_health, routes_jobs, routes_metrics, routes_page, NULL};
+static const struct route *const tables[] = {routes_health, routes_jobs,  routes_metrics,
+                                             routes_page,   routes_a1111, NULL};
 
 enum face face_of(const char *path) {
     return !strncmp(path, "/sdapi/", 7)                                           ? FACE_A1111
@@ -123,7 +124,9 @@ void reply_error(exchange *x, unsigned status, const char *field, const char *fo
 
 void reply_refusal(exchange *x, enum submitted result, const char *field, const sd_error *err) {
     bool openai = face_of(exchange_path(x)) == FACE_OPENAI;
-    if (result == SUBMIT_INVALID)
+    if (result == SUBMIT_INVALID && face_of(exchange_path(x)) == FACE_A1111)
+        a1111_reply_native(x, field, err->message);
+    else if (result == SUBMIT_INVALID)
         reply_error(x, openai ? 400 : 422, field, "%s", err->message);
     else if (result == SUBMIT_STORE)
         reply_error(x, 503, NULL, "the job cannot be kept: %s", err->message);

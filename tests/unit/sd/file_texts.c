@@ -80,6 +80,14 @@ static void test_names_of_another_program(void **state) {
     for (size_t i = 0; sd_sampler_at(i, &names); i++)
         ancestral = ancestral || (!strcmp(names.label, "Euler a") && names.eta == 1);
     assert_true(sgm && ancestral);
+    sd_names schedule;
+    assert_true(sd_sampler_named("dpm++ 2m KARRAS", &names, &schedule));
+    assert_string_equal(names.name, "dpmpp_2m");
+    assert_string_equal(schedule.name, "karras");
+    assert_true(sd_sampler_named("euler_ancestral", &names, &schedule));
+    assert_string_equal(names.label, "Euler a");
+    assert_null(schedule.name);
+    assert_false(sd_sampler_named("karras", &names, &schedule));
 }
 
 int main(void) {

@@ -1,0 +1,16 @@
+"""Client libraries from PyPI: a test that imports this first runs in build/venv, where check.sh has installed
+requirements.txt."""
+import os
+import pathlib
+import sys
+
+from program import BUILD
+
+VENV = BUILD / "venv"
+PYTHON = VENV / "bin/python"
+
+if pathlib.Path(sys.prefix).resolve() != VENV.resolve():
+    if not PYTHON.exists():
+        sys.exit(f"{PYTHON} is missing; check.sh makes it, or: python3 -m venv build/venv && "
+                 "build/venv/bin/pip install -r tests/e2e/requirements.txt")
+    os.execv(PYTHON, [str(PYTHON), "-B", *sys.argv])
