@@ -37,29 +37,34 @@ static void add_infotext(cJSON *json, const char *text) {
     sd_infotext_clear(&info);
 }
 
+/* Both are taken over. */
+static void describe_image(cJSON *json, sd_image *image, sd_image_texts *texts) {
+    cJSON_AddStringToObject(json, "kind", "picture");
+    cJSON_AddNumberToObject(json, "width", image->width);
+    cJSON_AddNumberToObject(json, "height", image->height);
+    cJSON *all = cJSON_AddObjectToObject(json, "texts");
+    for (size_t i = 0; i < texts->count; i++) {
+        const sd_image_text *t = &texts->items[i];
+        cJSON *record = strcmp(t->key, "sdvk") ? NULL : cJSON_Parse(t->text);
+        if (record)
+            cJSON_AddItemToObject(json, "sdvk", record);
+        else
+            cJSON_AddStringToObject(all, t->key, t->text);
+    }
+    const char *parameters = sd_image_texts_find(texts, SD_TEXT_PARAMETERS);
+    if (parameters)
+        add_infotext(json, parameters);
+    sd_image_texts_clear(texts);
+    sd_image_clear(image);
+}
+
 static sd_status describe_picture(cJSON *json, const char *path, sd_error *err) {
     sd_image image = {0};
     sd_image_texts texts = {0};
     sd_status status = sd_image_read(path, 0, &image, &texts, err);
-    if (status)
-        return status;
-    cJSON_AddStringToObject(json, "kind", "picture");
-    cJSON_AddNumberToObject(json, "width", image.width);
-    cJSON_AddNumberToObject(json, "height", image.height);
-    cJSON *all = cJSON_AddObjectToObject(json, "texts");
-    for (size_t i = 0; i < texts.count; i++) {
-        cJSON *record = strcmp(texts.items[i].key, "sdvk") ? NULL : cJSON_Parse(texts.items[i].text);
-        if (record)
-            cJSON_AddItemToObject(json, "sdvk", record);
-        else
-            cJSON_AddStringToObject(all, texts.items[i].key, texts.items[i].text);
-    }
-    const char *parameters = sd_image_texts_find(&texts, SD_TEXT_PARAMETERS);
-    if (parameters)
-        add_infotext(json, parameters);
-    sd_image_texts_clear(&texts);
-    sd_image_clear(&image);
-    return SD_OK;
+    if (!status)
+        describe_image(json, &image, &texts);
+    return status;
 }
 
 void sd_info_metadata(cJSON *json, const sd_tensor_file *file) {
@@ -176,6 +181,15 @@ static sd_status open_hashes(sd_hash_cache **out, const sd_info_options *options
     return sd_hash_cache_create(out, folder, &options->log, err);
 }
 
+/* The object as text, unless something failed; it is taken over. */
+static sd_status finish(cJSON *json, sd_status status, char **out, sd_error *err) {
+    *out = NULL;
+    if (!status && (!json || !(*out = cJSON_Print(json))))
+        status = sd_fail(err, SD_E_MEMORY, "out of memory");
+    cJSON_Delete(json);
+    return status;
+}
+
 sd_status sd_file_info(const char *path, const sd_info_options *options, char **out, sd_error *err) {
     static const sd_info_options defaults;
     struct stat st;
@@ -195,9 +209,29 @@ sd_status sd_file_info(const char *path, const sd_info_options *options, char **
         status = describe_picture(json, path, err);
     else
         status = describe_tensors(json, path, S_ISDIR(st.st_mode), options, hashes, err);
-    if (!status && !(*out = cJSON_Print(json)))
-        status = sd_fail(err, SD_E_MEMORY, "out of memory");
-    cJSON_Delete(json);
     sd_hash_cache_destroy(&hashes);
-    return status;
+    return finish(json, status, out, err);
+}
+
+sd_status sd_picture_info(const char *label, const void *data, size_t size, uint64_t max_pixels, char **out,
+                          sd_error *err) {
+    sd_image image = {0};
+    sd_image_texts texts = {0};
+    cJSON *json = cJSON_CreateObject();
+    sd_status status = sd_image_decode(label, data, size, max_pixels, &image, &texts, err);
+    if (!status)
+        describe_image(json, &image, &texts);
+    return finish(json, status, out, err);
+}
+
+sd_status sd_file_metadata_texts(const char *path, char **out, sd_error *err) {
+    sd_tensor_file *file = NULL;
+    cJSON *json = cJSON_CreateObject();
+    sd_status status = sd_tensor_file_open(path, &file, err);
+    if (!status)
+        sd_info_metadata(json, file);
+    sd_tensor_file_close(&file);
+    cJSON *texts = cJSON_DetachItemFromObjectCaseSensitive(json, "metadata");
+    cJSON_Delete(json);
+    return finish(texts, status, out, err);
 }

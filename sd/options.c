@@ -1,6 +1,7 @@
 #include "sd/sd.h"
 
 #include "sd/base/str.h"
+#include "sd/sample/name.h"
 #include "sd/sample/sampler.h"
 
 #include <math.h>
@@ -21,11 +22,19 @@ static const char *schedule_name(size_t index) {
     return index < count ? rows[index].name : NULL;
 }
 
+static sd_names names_of_sampler(const sd_sampler *s) {
+    return (sd_names){s->name, s->label, s->aliases, (float)s->eta};
+}
+
+static sd_names names_of_schedule(const sd_schedule *s) {
+    return (sd_names){s->name, s->label, s->aliases, 0};
+}
+
 bool sd_sampler_at(size_t index, sd_names *out) {
     uint32_t count;
     const sd_sampler *rows = sd_samplers(&count);
     if (index < count)
-        *out = (sd_names){rows[index].name, rows[index].label, rows[index].aliases};
+        *out = names_of_sampler(&rows[index]);
     return index < count;
 }
 
@@ -33,7 +42,7 @@ bool sd_schedule_at(size_t index, sd_names *out) {
     uint32_t count;
     const sd_schedule *rows = sd_schedules(&count);
     if (index < count)
-        *out = (sd_names){rows[index].name, rows[index].name, rows[index].aliases};
+        *out = names_of_schedule(&rows[index]);
     return index < count;
 }
 
@@ -55,6 +64,19 @@ static const char *fill_name(size_t index) {
 static const char *area_name(size_t index) {
     static const char *const names[] = {"whole", "masked"};
     return index < 2 ? names[index] : NULL;
+}
+
+bool sd_sampler_named(const char *word, sd_names *sampler, sd_names *schedule) {
+    char folded[SD_NAME_MAX];
+    const sd_sampler *found;
+    const sd_schedule *implied;
+    if (sd_sampler_find(word, &found, &implied, NULL))
+        return false;
+    *sampler = names_of_sampler(found);
+    bool alone = sd_name_fold(word, folded) &&
+                 (sd_name_is(folded, found->name, found->aliases) || sd_name_is(folded, found->label, NULL));
+    *schedule = alone ? (sd_names){0} : names_of_schedule(implied);
+    return true;
 }
 
 static const char *rng_name(size_t index) {

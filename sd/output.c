@@ -16,7 +16,7 @@ static const char *masked_content(const char *fill) {
 
 static char *make_infotext(const sd_model *model, const struct sd_request *r,
                            const struct sd_embeddings *embeddings, const sd_output *o, const char *hash) {
-    char short_hash[SD_SHORT_HASH], clip_skip[16], strength[32], schedule[64];
+    char short_hash[SD_SHORT_HASH], clip_skip[16], strength[32];
     char vae_hash[SD_SHORT_HASH], image_cfg[32], mask_blur[32];
     sd_infotext_field extra[14];
     size_t count = 0;
@@ -58,14 +58,11 @@ static char *make_infotext(const sd_model *model, const struct sd_request *r,
     sd_used_embedding_hashes(embeddings, &inversions);
     if (inversions.size)
         extra[count++] = (sd_infotext_field){"TI hashes", inversions.text};
-    snprintf(schedule, sizeof schedule, "%s", r->schedule->name);
-    if (schedule[0] >= 'a' && schedule[0] <= 'z')
-        schedule[0] = (char)(schedule[0] - 'a' + 'A');
     sd_infotext_write(&text, &(sd_infotext_params){.prompt = r->params.prompt,
                                                    .negative = r->params.negative_prompt,
                                                    .steps = r->params.steps,
                                                    .sampler = r->sampler->label,
-                                                   .schedule = schedule,
+                                                   .schedule = r->schedule->label,
                                                    .cfg_scale = (double)r->params.cfg_scale,
                                                    .seed = (uint64_t)o->seed,
                                                    .width = r->params.width,

@@ -206,6 +206,17 @@ void sd_model_get_info(const sd_model *model, sd_model_info *out);
 /* SHA-256 of the single file (64 hex digits), or of a folder's UNet file; computed at the first call. */
 sd_status sd_model_hash(sd_model *model, const char **hex, sd_error *err);
 
+/* Hashes of files that earlier calls computed and the cache folder remembers. One thread at a time; no
+ * context is needed. */
+typedef struct sd_hashes sd_hashes;
+/* `cache_dir` as in sd_context_options. */
+sd_status sd_hashes_open(sd_hashes **out, const char *cache_dir, sd_error *err);
+/* NULL-safe. */
+void sd_hashes_close(sd_hashes **hashes);
+/* What sd_model_hash says of the model at `path` (a file or folder); false, and nothing computed, when it is
+ * not known of the file as it is now. */
+bool sd_hashes_of_model(sd_hashes *hashes, const char *path, char hex[65]);
+
 /* ---- pictures ---- */
 
 /* 8 bits a channel, rows from top to bottom, channels interleaved. */
@@ -527,12 +538,16 @@ const sd_option *sd_option_find(const char *name);
 
 /* What a sampler or schedule is called elsewhere. */
 typedef struct sd_names {
-    const char *name, *label;   /* "euler_a", A1111's "Euler a"; a schedule's are the same */
+    const char *name, *label;   /* "euler_a", A1111's "Euler a"; "sgm_uniform", "SGM Uniform" */
     const char *const *aliases; /* NULL-terminated, or NULL */
+    float eta;                  /* noise that a sampler adds unless params say otherwise; a schedule's is 0 */
 } sd_names;
 /* By index, as in the choices of the options; false behind the last. */
 bool sd_sampler_at(size_t index, sd_names *out);
 bool sd_schedule_at(size_t index, sd_names *out);
+/* The sampler that goes by any of these names, in any case, and the schedule that follows it in words such as
+ * "DPM++ 2M Karras"; schedule->name is NULL when there is none. False when there is no such sampler. */
+bool sd_sampler_named(const char *word, sd_names *sampler, sd_names *schedule);
 
 /* Sets one field from text. Strings are borrowed. Errors name the option, the range or the choices, and what
  * was found: "unknown sampler 'eular'; did you mean 'euler'?". */
@@ -569,6 +584,14 @@ typedef struct sd_info_options {
 /* What `sdvk info` prints: a JSON object for a model, LoRA, embedding or picture. `options` NULL: defaults.
  * Needs no device. Free with free(). */
 sd_status sd_file_info(const char *path, const sd_info_options *options, char **json, sd_error *err);
+
+/* The same of a picture in memory, without "path"; `label` begins the messages, `max_pixels` 0: 64 Mi. */
+sd_status sd_picture_info(const char *label, const void *data, size_t size, uint64_t max_pixels, char **json,
+                          sd_error *err);
+
+/* The texts that a file of tensors (safetensors, GGUF) carries about itself: a JSON object of strings. Reads
+ * no more than the file's header. Free with free(). */
+sd_status sd_file_metadata_texts(const char *path, char **json, sd_error *err);
 
 #ifdef __cplusplus
 }

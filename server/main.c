@@ -1,4 +1,5 @@
 /* sdvk-server: the pipeline over HTTP. */
+#include "server/a1111.h"
 #include "server/guard.h"
 #include "server/keys.h"
 #include "server/record.h"
@@ -159,12 +160,15 @@ int main(int argc, char **argv) {
         code = fail(err.message);
     else if (!(s.pool = pool_start(pool_threads)))
         code = fail("cannot start threads");
+    else if (!(s.a1111 = a1111_options_create(s.catalog)))
+        code = fail("out of memory");
     else
         code = serve(&s);
     worker_stop(&s.worker);
     pool_stop(&s.pool);
     http_stop(&s.http);
     webhook_stop(&s.webhook);
+    a1111_options_destroy(&s.a1111);
     jobs_close(&s.jobs);
     catalog_close(&s.catalog);
     recorder_close(&s.recorder);

@@ -1,13 +1,14 @@
 /* From a path to its route, and the shapes of answers. */
+#include "server/a1111.h"
 #include "server/openai_request.h"
-#include "server/server.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const struct route *const tables[] = {routes_health, routes_jobs, routes_openai, routes_metrics, routes_page, NULL};
+static const struct route *const tables[] = {routes_health, routes_jobs,  routes_openai, routes_metrics,
+                                             routes_page,   routes_a1111, NULL};
 
 enum face face_of(const char *path) {
     return !strncmp(path, "/sdapi/", 7)                                           ? FACE_A1111
@@ -130,7 +131,9 @@ void reply_refusal(exchange *x, enum submitted result, const char *field, const 
         snprintf(name, sizeof name, "%s", field);
         openai_rename(name, &renamed);
         reply_error(x, 400, name, "%s", renamed.message);
-    } else if (result == SUBMIT_INVALID)
+    } else if (result == SUBMIT_INVALID && face_of(exchange_path(x)) == FACE_A1111)
+        a1111_reply_native(x, field, err->message);
+    else if (result == SUBMIT_INVALID)
         reply_error(x, 422, field, "%s", err->message);
     else if (result == SUBMIT_STORE)
         reply_error(x, 503, NULL, "the job cannot be kept: %s", err->message);

@@ -21,6 +21,7 @@ struct server {
     struct policy *policy; /* or NULL */
     struct recorder *recorder;
     struct webhook *webhook; /* or NULL */
+    struct a1111_options *a1111;
 };
 
 /* The parts of a path that a route's pattern leaves open. */
@@ -44,7 +45,8 @@ enum face { FACE_NATIVE, FACE_A1111, FACE_OPENAI };
 enum face face_of(const char *path);
 
 /* Tables of routes, ended by a NULL method. */
-extern const struct route routes_health[], routes_jobs[], routes_openai[], routes_metrics[], routes_page[];
+extern const struct route routes_health[], routes_jobs[], routes_openai[], routes_metrics[], routes_page[],
+    routes_a1111[];
 
 /* The route of a request, or NULL after answering 404 or 405. */
 const struct route *route_find(exchange *x, struct route_parts *parts);

@@ -167,3 +167,12 @@ sd_status sd_hash_cache_get(sd_hash_cache *c, const char *path, sd_hash_kind kin
     free(whole);
     return status;
 }
+
+bool sd_hash_cache_find(sd_hash_cache *c, const char *path, sd_hash_kind kind, char hex[SD_SHA256_HEX]) {
+    struct state state;
+    char *whole = realpath(path, NULL);
+    open_once(c);
+    bool known = whole && examine(whole, &state) && recall(c, whole, kind, &state, hex);
+    free(whole);
+    return known;
+}

@@ -6,6 +6,8 @@
 #include "sd/base/log.h"
 #include "sd/io/file.h"
 
+#include <stdbool.h>
+
 typedef enum sd_hash_kind {
     SD_HASH_FILE, /* of all bytes */
     SD_HASH_DATA  /* of a safetensors file's bytes behind its header, as A1111 names LoRAs; of all bytes of
@@ -25,5 +27,8 @@ void sd_hash_cache_destroy(sd_hash_cache **cache);
 /* 64 lower-case hex digits, computed unless they are remembered. Errors of sd_file_sha256. */
 sd_status sd_hash_cache_get(sd_hash_cache *cache, const char *path, sd_hash_kind kind,
                             char hex[SD_SHA256_HEX], sd_error *err);
+
+/* True when it is remembered of the file as it is now; nothing is computed. */
+bool sd_hash_cache_find(sd_hash_cache *cache, const char *path, sd_hash_kind kind, char hex[SD_SHA256_HEX]);
 
 #endif

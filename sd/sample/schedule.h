@@ -26,7 +26,7 @@ typedef struct sd_schedule_request {
 } sd_schedule_request;
 
 typedef struct sd_schedule {
-    const char *name;
+    const char *name, *label;   /* label: A1111's */
     const char *const *aliases; /* NULL-terminated */
     const char *help;           /* one line */
     /* Writes the levels without the final 0, at most SD_STEPS_MAX, and returns how many. */

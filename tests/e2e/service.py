@@ -2,15 +2,26 @@
 import http.client
 import json
 import signal
+import struct
 import subprocess
 import time
 import urllib.parse
+import zlib
 
 import program
 from program import BUILD
 
 SERVER = BUILD / "sdvk-server"
 SMALL = {"width": 64, "height": 64, "steps": 2, "seed": 5}
+
+
+def png(width, height, pixel):
+    """A PNG of 3 or 4 channels; `pixel(x, y)` gives them."""
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    rows = b"".join(b"\0" + b"".join(bytes(pixel(x, y)) for x in range(width)) for y in range(height))
+    head = struct.pack(">IIBBBBB", width, height, 8, 2 if len(pixel(0, 0)) == 3 else 6, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 class Reply:

@@ -1,0 +1,41 @@
+/* The addresses of A1111's face. */
+#include "server/a1111_routes.h"
+
+#define V1 "/sdapi/v1/"
+
+const struct route routes_a1111[] = {
+    {"POST", V1 "txt2img", a1111_txt2img, 0},
+    {"POST", V1 "img2img", a1111_post_img2img, 0},
+    {"POST", V1 "extra-single-image", a1111_extra_single, 0},
+    {"POST", V1 "extra-batch-images", a1111_extra_batch, 0},
+    {"POST", V1 "png-info", a1111_png_info, 0},
+    {"POST", V1 "interrogate", a1111_interrogate, 0},
+    {"GET", V1 "progress", a1111_progress, 0},
+    {"POST", V1 "interrupt", a1111_interrupt, 0},
+    {"POST", V1 "skip", a1111_skip, 0},
+    {"GET", V1 "options", a1111_get_options, 0},
+    {"POST", V1 "options", a1111_post_options, 0},
+    {"GET", V1 "cmd-flags", a1111_get_cmd_flags, 0},
+    {"GET", V1 "memory", a1111_memory, 0},
+    {"POST", V1 "unload-checkpoint", a1111_unload, 0},
+    {"POST", V1 "reload-checkpoint", a1111_do_nothing, 0},
+    {"POST", V1 "refresh-checkpoints", a1111_refresh, 0},
+    {"POST", V1 "refresh-vae", a1111_refresh, 0},
+    {"POST", V1 "refresh-loras", a1111_refresh, 0},
+    {"POST", V1 "refresh-embeddings", a1111_refresh, 0},
+    {"GET", V1 "samplers", a1111_samplers, 0},
+    {"GET", V1 "schedulers", a1111_schedulers, 0},
+    {"GET", V1 "upscalers", a1111_upscalers, 0},
+    {"GET", V1 "latent-upscale-modes", a1111_latent_modes, 0},
+    {"GET", V1 "sd-models", a1111_sd_models, 0},
+    {"GET", V1 "sd-vae", a1111_sd_vae, 0},
+    {"GET", V1 "loras", a1111_loras, 0},
+    {"GET", V1 "embeddings", a1111_embeddings, 0},
+    {"GET", V1 "prompt-styles", a1111_nothing, 0},
+    {"GET", V1 "face-restorers", a1111_nothing, 0},
+    {"GET", V1 "hypernetworks", a1111_nothing, 0},
+    {"GET", V1 "realesrgan-models", a1111_nothing, 0},
+    {"GET", V1 "scripts", a1111_scripts, 0},
+    {"GET", V1 "script-info", a1111_nothing, 0},
+    {NULL, NULL, NULL, 0},
+};
