@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What the options table states. */
+enum { usual_steps = 20 };
+
 struct reader {
     struct job_request *out;
     const struct config *config;
@@ -209,6 +212,9 @@ sd_status job_request_read(struct job_request *out, const struct config *config,
     if (!r.status && !json_get(json, "prompt"))
         refuse(&r, "prompt", "prompt: expected a string, found none");
     check_limits(&r);
+    /* The usual number of steps, where the server allows it. */
+    if (!out->params.steps && config->max_steps < usual_steps)
+        out->params.steps = config->max_steps;
     if (r.status)
         job_request_clear(out);
     return r.status;
