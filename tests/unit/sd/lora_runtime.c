@@ -16,15 +16,8 @@
 #include "sd/io/safetensors.h"
 #include "sd/sd.h"
 #include "tests/unit/folder.h"
-
-#define MOCKUP SDVK_SOURCE_DIR "/samples/mockup"
-#define ACME SDVK_SOURCE_DIR "/samples/loras/acme.safetensors"
-
-enum { side = 64 };
-
-struct picture {
-    uint8_t pixels[side * side * 3];
-};
+#include "tests/unit/sd/psnr.h"
+#include "tests/unit/sd/sample_lora.h"
 
 /* ---- files ---- */
 
@@ -131,36 +124,8 @@ static sd_model *open_model(sd_context *context, sd_precision precision, sd_lora
     return model;
 }
 
-static struct picture render(sd_model *model) {
-    struct picture out;
-    sd_outputs *outputs;
-    sd_error err;
-    const sd_params params = {
-        .prompt = "an acme red mug", .width = side, .height = side, .steps = 3, .seed = 5, .cfg_scale = 4};
-    if (sd_generate(model, &params, &outputs, &err))
-        fail_msg("%s", err.message);
-    memcpy(out.pixels, outputs->items[0].picture.pixels, sizeof out.pixels);
-    sd_outputs_free(&outputs);
-    return out;
-}
-
-static struct picture render_with(sd_model *model, const sd_lora_use *uses, size_t count) {
-    sd_error err;
-    if (sd_model_set_loras(model, uses, count, false, &err))
-        fail_msg("%s", err.message);
-    return render(model);
-}
-
-static bool equal(const struct picture *a, const struct picture *b) {
-    return !memcmp(a->pixels, b->pixels, sizeof a->pixels);
-}
-
-/* Peak signal-to-noise ratio in dB. */
-static double psnr(const struct picture *a, const struct picture *b) {
-    double sum = 0;
-    for (size_t i = 0; i < sizeof a->pixels; i++)
-        sum += ((double)a->pixels[i] - b->pixels[i]) * ((double)a->pixels[i] - b->pixels[i]);
-    return sum > 0 ? 10 * log10(255.0 * 255.0 * (double)sizeof a->pixels / sum) : 999;
+static double between(const struct picture *a, const struct picture *b) {
+    return psnr_bytes(a->pixels, b->pixels, sizeof a->pixels);
 }
 
 static sd_lora_info lora_at(const sd_model *model, size_t index) {
@@ -190,10 +155,10 @@ static void pictures_are_those_of_merging(void **state) {
                  *none = open_model(*state, cases[i].precision, SD_LORA_RUNTIME, 0);
         struct picture a = render(merged), b = render(apart), c = render(none);
         print_message("runtime and merged %.1f dB, without the LoRA %.1f dB; %llu, %llu and %llu bytes\n",
-                      psnr(&a, &b), psnr(&c, &b), (unsigned long long)weight_bytes(apart),
+                      between(&a, &b), between(&c, &b), (unsigned long long)weight_bytes(apart),
                       (unsigned long long)weight_bytes(merged), (unsigned long long)weight_bytes(none));
-        assert_true(psnr(&a, &b) >= cases[i].limit);
-        assert_true(psnr(&c, &b) < cases[i].limit - 10); /* the LoRA is seen */
+        assert_true(between(&a, &b) >= cases[i].limit);
+        assert_true(between(&c, &b) < cases[i].limit - 10); /* the LoRA is seen */
         assert_true(weight_bytes(none) < weight_bytes(apart));
         assert_true(weight_bytes(apart) < weight_bytes(merged));
         sd_model_close(&merged);
@@ -254,10 +219,10 @@ static void several_add_up_in_any_order(void **state) {
     struct picture second = render_with(model, ba, 2), once = render_with(model, &sum, 1),
                    one = render_with(model, ab, 1);
     print_message("%.1f dB in the other order, %.1f dB as one, %.1f dB without the second\n",
-                  psnr(&first, &second), psnr(&first, &once), psnr(&first, &one));
-    assert_true(psnr(&first, &second) >= 60);
-    assert_true(psnr(&first, &once) >= 60);
-    assert_true(psnr(&first, &one) < 50);
+                  between(&first, &second), between(&first, &once), between(&first, &one));
+    assert_true(between(&first, &second) >= 60);
+    assert_true(between(&first, &once) >= 60);
+    assert_true(between(&first, &one) < 50);
     sd_model_close(&model);
 }
 
@@ -272,7 +237,7 @@ static void what_has_no_factors_is_merged(void **state) {
     assert_int_equal(lora_at(model, 0).apart, apart - 1);
     assert_int_equal(lora_at(model, 1).apart, 0);
     assert_int_equal(lora_at(model, 1).merged, 1);
-    assert_true(psnr(&now, &expected) >= 60);
+    assert_true(between(&now, &expected) >= 60);
     assert_false(equal(&now, &with));
     now = render_with(model, both, 1);
     assert_true(equal(&now, &with));

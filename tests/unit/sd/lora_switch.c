@@ -12,17 +12,10 @@
 
 #include "sd/io/safetensors.h"
 #include "sd/model.h"
+#include "tests/unit/sd/sample_lora.h"
 
-#define MOCKUP SDVK_SOURCE_DIR "/samples/mockup"
-#define ACME SDVK_SOURCE_DIR "/samples/loras/acme.safetensors"
 #define GOLDEN SDVK_SOURCE_DIR "/tests/golden/"
 #define SECOND "second_lora.safetensors" /* in the test's working folder */
-
-enum { side = 64 };
-
-struct picture {
-    uint8_t pixels[side * side * 3];
-};
 
 static int open_context(void **state) {
     sd_error err;
@@ -45,30 +38,6 @@ static sd_model *open_model(sd_context *context, const char *path, sd_precision 
                       &(sd_model_options){.precision = precision, .loras = uses, .lora_count = count}, &err))
         fail_msg("%s", err.message);
     return model;
-}
-
-static struct picture render(sd_model *model) {
-    struct picture out;
-    sd_outputs *outputs;
-    sd_error err;
-    const sd_params params = {
-        .prompt = "an acme red mug", .width = side, .height = side, .steps = 3, .seed = 5, .cfg_scale = 4};
-    if (sd_generate(model, &params, &outputs, &err))
-        fail_msg("%s", err.message);
-    memcpy(out.pixels, outputs->items[0].picture.pixels, sizeof out.pixels);
-    sd_outputs_free(&outputs);
-    return out;
-}
-
-static struct picture render_with(sd_model *model, const sd_lora_use *uses, size_t count) {
-    sd_error err;
-    if (sd_model_set_loras(model, uses, count, false, &err))
-        fail_msg("%s", err.message);
-    return render(model);
-}
-
-static bool equal(const struct picture *a, const struct picture *b) {
-    return !memcmp(a->pixels, b->pixels, sizeof a->pixels);
 }
 
 static void every_way_gives_the_same_bytes(void **state) {
