@@ -62,7 +62,7 @@ stage() {
 need_packages gcc g++ libc6-dev cmake ninja-build pkg-config glslc spirv-tools libvulkan-dev mesa-vulkan-drivers \
     libpng-dev libjpeg-dev libcjson-dev libutf8proc-dev libsqlite3-dev libmicrohttpd-dev libcurl4-openssl-dev \
     libssl-dev zlib1g-dev libcmocka-dev clang-14 libclang-rt-14-dev clang-format-14 vulkan-validationlayers \
-    python3 python3-venv zsh fish man-db groff chromium
+    python3 python3-venv zsh fish man-db groff chromium curl nginx-light openssl
 # SwiftShader comes with Debian's chromium. Ubuntu has no such package: set the CMake variable SDVK_SWIFTSHADER_ICD in
 # build/ to a manifest from elsewhere; without one its tests fail.
 (need_packages chromium-common) || say "without chromium-common the tests on SwiftShader fail"

@@ -2,13 +2,17 @@
 import os
 import re
 import shutil
+import subprocess
 import tempfile
+import time
 import unittest
+
+import clients  # noqa: F401  programs in the documents use these libraries
 
 import program
 from program import BUILD, ROOT, run
 
-DOCUMENTS = ["README.md", "docs/guide.md", "docs/development.md", "samples/README.md"]
+DOCUMENTS = ["README.md", "docs/guide.md", "docs/service.md", "docs/development.md", "samples/README.md"]
 # What builds the whole tree again is run by these tests instead.
 ELSEWHERE = {"./demo.sh": "tests/e2e/demo.py", "./check.sh": ".ci/run"}
 
@@ -35,6 +39,18 @@ class Documents(program.Case):
         return {"PATH": f"{BUILD}:{os.environ['PATH']}", "PREFIX": prefix,
                 "PKG_CONFIG_PATH": f"{prefix}/lib/pkgconfig:{prefix}/lib/x86_64-linux-gnu/pkgconfig"}
 
+    def serve(self, env):
+        """What "sdvk-server &" starts, on the port that the documents name, until the document's end."""
+        server = subprocess.Popen([BUILD / "sdvk-server"], cwd=self.folder, env={**os.environ, **env},
+                                  stdout=subprocess.DEVNULL)
+        self.addCleanup(server.wait, 60)
+        self.addCleanup(server.terminate)
+        for _ in range(600):
+            if run("curl", "-sf", "http://127.0.0.1:7860/readyz").returncode == 0:
+                return
+            time.sleep(0.1)
+        self.fail("sdvk-server did not become ready")
+
     def test_commands(self):
         commands = 0
         for document in DOCUMENTS:
@@ -43,6 +59,9 @@ class Documents(program.Case):
             for block in blocks(document, "c"):
                 (self.folder / "mug.c").write_text(block)
             lines = [line for block in blocks(document, "sh") for line in block.splitlines() if line.strip()]
+            if any(line.startswith("sdvk-server &") for line in lines):
+                self.serve(env)
+                lines = [line for line in lines if not line.startswith("sdvk-server &")]
             for line in lines:
                 with self.subTest(document=document, command=line):
                     commands += 1
@@ -52,9 +71,13 @@ class Documents(program.Case):
                         continue
                     done = run("bash", "-euc", shortened(line), cwd=self.folder, env=env)
                     self.assertEqual(done.returncode, 0, done.stderr)
+            for block in blocks(document, "python"):
+                with self.subTest(document=document, program=block):
+                    self.ok(clients.PYTHON, "-c", block)
             if (self.folder / "mug").exists():
                 self.ok("./mug", env=env)
                 self.assertTrue((self.folder / "mug.png").is_file())
+            self.doCleanups()
         self.assertGreater(commands, 15)
 
     def test_links(self):

@@ -151,7 +151,7 @@ static sd_tensor *cast_to(struct fixture *f) {
 }
 
 static sd_tensor *activation(struct fixture *f) {
-    return sd_activate(f->g, f->x, (sd_act)4);
+    return sd_activate(f->g, f->x, (sd_act)6);
 }
 
 static sd_tensor *activation_type(struct fixture *f) {
@@ -300,7 +300,7 @@ static const struct {
     {scale_type, SD_E_INTERNAL, "scale: expected F32 or F16, found I32"},
     {cast_from, SD_E_INTERNAL, "cast: from I32 to F16"},
     {cast_to, SD_E_INTERNAL, "cast: from F16 to BF16"},
-    {activation, SD_E_INTERNAL, "activate: unknown function 4"},
+    {activation, SD_E_INTERNAL, "activate: unknown function 6"},
     {activation_type, SD_E_INTERNAL, "activate: expected F32 or F16, found I32"},
     {token_type, SD_E_INTERNAL, "embedding: expected i32 tokens [N,1,T,1], found F32 [2,1,1,1]"},
     {position_count, SD_E_UNSUPPORTED, "embedding: expected positions [5 or more,8], found [4,8]"},
