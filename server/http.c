@@ -452,6 +452,11 @@ static int open_socket(const char *listen_on, char *message, size_t size) {
         snprintf(host, sizeof host, "%.*s", (int)(colon - listen_on) - (brackets ? 2 : 0),
                  listen_on + brackets);
     }
+    char *end;
+    if (*port < '0' || *port > '9' || strtoul(port, &end, 10) > UINT16_MAX || *end) {
+        snprintf(message, size, "--listen %s: expected a port from 0 to 65535, found '%s'", listen_on, port);
+        return -1;
+    }
     int code = getaddrinfo(*host ? host : NULL, port, &hints, &found);
     if (code) {
         snprintf(message, size, "--listen %s: %s", listen_on, gai_strerror(code));

@@ -1,9 +1,16 @@
-/* The little of Exif 2.32 (CIPA DC-008) and TIFF 6.0 that a comment needs. */
+/* The little of Exif 2.32 (CIPA DC-008) and TIFF 6.0 that a comment and the orientation need. */
 #include "sd/io/image_internal.h"
 
 #include <string.h>
 
-enum { tag_exif_ifd = 0x8769, tag_user_comment = 0x9286, type_long = 4, type_undefined = 7 };
+enum {
+    tag_orientation = 0x0112,
+    tag_exif_ifd = 0x8769,
+    tag_user_comment = 0x9286,
+    type_short = 3,
+    type_long = 4,
+    type_undefined = 7
+};
 
 static void put16(sd_str *s, uint32_t v) {
     const char bytes[2] = {(char)(v >> 8), (char)v};
@@ -145,11 +152,22 @@ static bool decode_comment(const tiff *t, const uint8_t *p, size_t size, sd_str 
     return !out->failed;
 }
 
+static bool open_tiff(tiff *t, const uint8_t *data, size_t size) {
+    *t = (tiff){data, size, size && data[0] == 'M'};
+    return size >= 8 && (memcmp(data, "II*\0", 4) == 0 || memcmp(data, "MM\0*", 4) == 0);
+}
+
+uint32_t sd_exif_orientation(const uint8_t *data, size_t size) {
+    tiff t;
+    size_t entry = open_tiff(&t, data, size) ? find_entry(&t, get(&t, 4, 4), tag_orientation) : 0;
+    uint32_t value = entry && get(&t, entry + 2, 2) == type_short ? get(&t, entry + 8, 2) : 1;
+    return value >= 1 && value <= 8 ? value : 1;
+}
+
 bool sd_exif_comment(const uint8_t *data, size_t size, sd_str *out) {
-    tiff t = {data, size, false};
-    if (size < 8 || (memcmp(data, "II*\0", 4) != 0 && memcmp(data, "MM\0*", 4) != 0))
+    tiff t;
+    if (!open_tiff(&t, data, size))
         return false;
-    t.big = data[0] == 'M';
     size_t entry = find_entry(&t, get(&t, 4, 4), tag_exif_ifd);
     if (!entry)
         return false;

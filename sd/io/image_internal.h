@@ -41,5 +41,7 @@ void sd_exif_build(sd_str *out, const char *comment);
 
 /* The UserComment of such a block as UTF-8; false when it has none that can be read. */
 bool sd_exif_comment(const uint8_t *data, size_t size, sd_str *out);
+/* How the picture lies in the file, 1 to 8 (TIFF 6.0, Orientation); 1, upright, where it does not say. */
+uint32_t sd_exif_orientation(const uint8_t *data, size_t size);
 
 #endif

@@ -27,6 +27,7 @@ typedef struct jpeg_job {
     uint8_t *buffer; /* [chunk] when writing, one row when a row has to be converted */
     sd_image image;
     sd_status status;
+    uint32_t orientation; /* 0: not known */
     bool out_of_memory;
     char reason[JMSG_LENGTH_MAX];
 } jpeg_job;
@@ -145,17 +146,45 @@ static bool decode(jpeg_job *p, j_decompress_ptr info) {
     jpeg_create_decompress(info);
     info->progress = &p->progress;
     jpeg_mem_src(info, p->in->data, (unsigned long)p->in->size);
-    if (p->in->texts) {
-        jpeg_save_markers(info, JPEG_APP0 + 1, 0xFFFF);
+    jpeg_save_markers(info, JPEG_APP0 + 1, 0xFFFF);
+    if (p->in->texts)
         jpeg_save_markers(info, JPEG_COM, 0xFFFF);
-    }
     jpeg_read_header(info, TRUE);
-    for (jpeg_saved_marker_ptr m = info->marker_list; m; m = m->next)
-        if (!add_marker(p->in->texts, m))
+    for (jpeg_saved_marker_ptr m = info->marker_list; m; m = m->next) {
+        if (p->in->texts && !add_marker(p->in->texts, m))
             ERREXIT1(info, JERR_OUT_OF_MEMORY, 0);
+        if (!p->orientation && m->marker == JPEG_APP0 + 1 && m->data_length > sizeof exif_head &&
+            memcmp(m->data, exif_head, sizeof exif_head) == 0)
+            p->orientation =
+                sd_exif_orientation(m->data + sizeof exif_head, m->data_length - sizeof exif_head);
+    }
     if (p->in->image)
         read_pixels(p, info);
     return true;
+}
+
+/* Cameras keep pictures as the sensor lay and say how to turn them: 2 to 4 mirror or turn within the same
+ * size, 5 to 8 exchange rows and columns too. */
+static sd_status turn_upright(const sd_decode_job *job, sd_image *image, uint32_t orientation) {
+    bool across = orientation >= 5;
+    bool mirror = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+    bool flip = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+    sd_image from = *image, to;
+    sd_status status = sd_image_alloc(job, across ? from.height : from.width,
+                                      across ? from.width : from.height, from.channels, &to);
+    if (status)
+        return status;
+    for (uint32_t y = 0; y < to.height; y++)
+        for (uint32_t x = 0; x < to.width; x++) {
+            uint32_t fx = across ? y : x, fy = across ? x : y;
+            fx = mirror ? from.width - 1 - fx : fx;
+            fy = flip ? from.height - 1 - fy : fy;
+            memcpy(to.pixels + ((size_t)y * to.width + x) * to.channels,
+                   from.pixels + ((size_t)fy * from.width + fx) * from.channels, to.channels);
+        }
+    sd_image_clear(image);
+    *image = to;
+    return SD_OK;
 }
 
 sd_status sd_jpeg_decode(const sd_decode_job *job) {
@@ -172,6 +201,8 @@ sd_status sd_jpeg_decode(const sd_decode_job *job) {
     }
     jpeg_destroy_decompress(&info);
     free(p.buffer);
+    if (!status && job->image && p.orientation > 1)
+        status = turn_upright(job, &p.image, p.orientation);
     if (status)
         sd_image_clear(&p.image);
     else if (job->image)

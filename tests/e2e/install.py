@@ -12,7 +12,8 @@ from program import BUILD, MODEL, ROOT
 CC = os.environ.get("CC", "cc")
 CMAKE = os.environ.get("CMAKE", "cmake")
 WANTED = ["bin/sdvk", "include/sd/sd.h", "include/sd/base/status.h", "include/sd/base/log.h",
-          "share/man/man1/sdvk.1", "share/bash-completion/completions/sdvk", "share/zsh/site-functions/_sdvk",
+          "share/man/man1/sdvk.1", "share/man/man1/sdvk-server.1", "bin/sdvk-server",
+          "share/bash-completion/completions/sdvk", "share/zsh/site-functions/_sdvk",
           "share/fish/vendor_completions.d/sdvk.fish", "share/doc/sdvk/LICENSE", "share/doc/sdvk/NOTICE",
           "share/sdvk/samples/mockup/model_index.json"]
 PROJECT = """cmake_minimum_required(VERSION 3.22)

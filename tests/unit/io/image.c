@@ -222,6 +222,45 @@ static void jpeg_is_close_and_deterministic(void **state) {
     sd_image_clear(&in);
 }
 
+/* Quarters of four brightnesses, and where each orientation puts them: top left and right, bottom left and
+ * right. */
+static void jpeg_is_turned_upright(void **state) {
+    static const char wanted[8][5] = {"ABCD", "BADC", "DCBA", "CDAB", "ACBD", "CADB", "DBCA", "BDAC"};
+    uint8_t pixels[32 * 16 * 3];
+    const sd_image image = {32, 16, 3, pixels};
+    (void)state;
+    for (size_t i = 0; i < 32 * 16; i++)
+        memset(pixels + i * 3, (int)(40 + 60 * (i % 32 / 16 + i / 32 / 8 * 2)), 3);
+    for (unsigned o = 0; o < 10; o++) { /* 0 and 9 say nothing */
+        uint8_t exif[] = {0xFF, 0xE1, 0, 34, 'E', 'x', 'i', 'f', 0, 0, 'M', 'M', 0, 42, 0, 0, 0, 8,
+                          0,    1,    1, 18, 0,   3,   0,   0,   0, 1, 0,   0,   0, 0,  0, 0, 0, 0};
+        sd_bytes plain = {0};
+        sd_image back = {0};
+        sd_error err;
+        exif[29] = (uint8_t)o;
+        assert_int_equal(sd_image_encode(&image, &(sd_image_params){.format = SD_IMAGE_JPEG, .quality = 100},
+                                         &plain, &err),
+                         SD_OK);
+        uint8_t *file = malloc(plain.size + sizeof exif);
+        memcpy(file, plain.data, 2);
+        memcpy(file + 2, exif, sizeof exif);
+        memcpy(file + 2 + sizeof exif, plain.data + 2, plain.size - 2);
+        if (sd_image_decode("x", file, plain.size + sizeof exif, 0, &back, NULL, &err))
+            fail_msg("%s", err.message);
+        bool across = o >= 5 && o <= 8;
+        assert_int_equal(back.width, across ? 16 : 32);
+        assert_int_equal(back.height, across ? 32 : 16);
+        for (uint32_t c = 0; c < 4; c++) {
+            uint32_t x = c % 2 * (back.width - 1), y = c / 2 * (back.height - 1);
+            int found = back.pixels[(y * back.width + x) * 3];
+            assert_true(abs(found - (40 + 60 * (wanted[o >= 1 && o <= 8 ? o - 1 : 0][c] - 'A'))) < 6);
+        }
+        free(file);
+        sd_bytes_clear(&plain);
+        sd_image_clear(&back);
+    }
+}
+
 static void jpeg_takes_grey_and_drops_alpha(void **state) {
     (void)state;
     for (uint32_t channels = 1; channels <= 4; channels += 3) {
@@ -457,6 +496,7 @@ int main(void) {
         cmocka_unit_test(every_png_kind_becomes_rgb_or_rgba),
         cmocka_unit_test(texts_survive_both_formats),
         cmocka_unit_test(jpeg_is_close_and_deterministic),
+        cmocka_unit_test(jpeg_is_turned_upright),
         cmocka_unit_test(jpeg_takes_grey_and_drops_alpha),
         cmocka_unit_test(damaged_pictures_are_refused),
         cmocka_unit_test(other_files_are_named),
