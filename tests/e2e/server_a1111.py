@@ -377,6 +377,35 @@ class A1111(service.Case):
         self.post("interrupt", {})
         self.assertEqual(server.ended(job)["state"], "done")
 
+    def test_keys(self):
+        names, headers = ("alice", "bob"), {}
+        with open(self.folder / "keys.txt", "w") as file:
+            for name in names:
+                key, line = (part.split(": ", 1)[1] for part in self.ok(service.SERVER, "--new-key", name)
+                             .stdout.splitlines())
+                file.write(line + "\n")
+                headers[name] = {"Authorization": "Basic " + text_of(f"{name}:{key}".encode())}
+        self.serve("--api-keys", "keys.txt")
+        reply = self.server.get(API + "options")
+        self.assertEqual((reply.status, sorted(reply.json()), reply.headers["WWW-Authenticate"]),
+                         (401, ["body", "detail", "error", "errors"], 'Basic realm="sdvk"'))
+        found = []
+        thread = threading.Thread(target=lambda: found.append(
+            self.server.post(API + "txt2img", {**SMALL, "steps": 100}, headers=headers["alice"])))
+        thread.start()
+
+        def jobs(name):
+            return self.server.get(API + "progress", headers=headers[name]).json()["state"]["job_count"]
+        while not jobs("alice"):
+            time.sleep(0.005)
+        # What others make is neither shown nor ended.
+        self.assertEqual(jobs("bob"), 0)
+        self.server.post(API + "interrupt", b"", headers=headers["bob"])
+        self.assertEqual(jobs("alice"), 1)
+        self.server.post(API + "interrupt", b"", headers=headers["alice"])
+        thread.join()
+        self.assertEqual(found[0].json()["images"], [])
+
     # ---- options ----
 
     def test_options(self):
@@ -491,6 +520,13 @@ class A1111(service.Case):
 
     def test_commands_between_pictures(self):
         first = self.make()[0][0]
+
+        def loaded():
+            return self.get("memory")["cuda"]["allocated"]["current"]
+        self.assertGreater(loaded(), 1 << 20)
+        self.post("unload-checkpoint", {})
+        while loaded():
+            time.sleep(0.005)
         for path, answer in [("unload-checkpoint", {}), ("reload-checkpoint", {}), ("refresh-checkpoints", None),
                              ("refresh-vae", None), ("refresh-loras", None), ("refresh-embeddings", None)]:
             for body in (b"", b'""', {}, {"x": 1}):
