@@ -61,7 +61,7 @@ static const struct field {
     {"firstphase_height", A1111_WHOLE, "0", txt},
     {"hr_scale", A1111_NUMBER, "2", txt},
     {"hr_upscaler", A1111_TEXT, "null", txt},
-    {"hr_second_pass_steps", A1111_WHOLE, "0", txt},
+    {"hr_second_pass_steps", A1111_NUMBER, "0", txt}, /* clients send half of the steps */
     {"hr_resize_x", A1111_WHOLE, "0", txt},
     {"hr_resize_y", A1111_WHOLE, "0", txt},
     {"hr_checkpoint_name", A1111_TEXT, "null", txt},

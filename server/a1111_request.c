@@ -127,7 +127,9 @@ static bool translate(struct a1111_request *q, struct server *server, cJSON *nat
                                        "cfg_scale",       "seed",  NULL};
     uint32_t subseed;
     char *prompt = a1111_prompt(json_text(q->fields, "prompt", ""));
-    cJSON_AddStringToObject(native, "prompt", prompt ? prompt : "");
+    if (!prompt)
+        return false;
+    cJSON_AddStringToObject(native, "prompt", prompt);
     free(prompt);
     copy(q->fields, native, same);
     apply_options(q, server, native);

@@ -22,7 +22,10 @@ bool a1111_refuse(struct a1111_refusal *r, const char *field, const char *format
 }
 
 void a1111_reply_refusal(exchange *x, const struct a1111_refusal *r) {
-    reply_error(x, r->status, r->field, "%s", r->text);
+    if (r->status)
+        reply_error(x, r->status, r->field, "%s", r->text);
+    else
+        reply_error(x, 503, NULL, "out of memory");
 }
 
 void a1111_warn(cJSON *warnings, const char *format, ...) {

@@ -143,7 +143,7 @@ class A1111(service.Case):
     def test_values_are_coerced_as_pydantic_does(self):
         for field, given, want in [("steps", "2", 2), ("steps", 2.0, 2), ("steps", True, 1), ("cfg_scale", "1.0", 1),
                                    ("save_images", 0, False), ("send_images", "yes", True), ("send_images", "OFF", False),
-                                   ("batch_size", "1.0", 1), ("seed", " 7", 7)]:
+                                   ("batch_size", "1.0", 1), ("seed", " 7", 7), ("hr_second_pass_steps", 12.5, 12.5)]:
             with self.subTest(field=field, given=given):
                 self.assertEqual(self.make(**{"steps": 1, field: given})[2][field], want)
         for field, given, message in [
@@ -513,8 +513,11 @@ class A1111(service.Case):
         self.assertEqual(self.get("embeddings"), {"loaded": {"style": {**empty, "shape": 3, "vectors": 2}},
                                                   "skipped": {"broken": {**empty, "shape": 0, "vectors": 0}}})
         self.assertEqual(self.get("sd-vae"), [{"model_name": "own.safetensors", "filename": "own.safetensors"}])
-        self.post("options", {"sd_vae": "own.safetensors"})
+        self.post("options", {"sd_vae": "own"})
         self.assertEqual(self.get("options")["sd_vae"], "own.safetensors")
+        images, info, _ = self.make()
+        part = json.loads(texts(images[0])["sdvk"])["parts"][0]
+        self.assertEqual((info["sd_vae_name"], info["sd_vae_hash"]), ("own.safetensors", part["sha256"][:10]))
         for word in ("Automatic", "None"):
             self.post("options", {"sd_vae": word})
 
@@ -600,6 +603,7 @@ class A1111(service.Case):
             reply = self.server.call(method, API + path, b"{}" if method == "POST" else None)
             self.assertEqual((reply.status, reply.json()), (status, {
                 "error": "HTTPException", "detail": detail, "body": "", "errors": detail}))
+        self.assertEqual(self.server.get("/controlnet/model_list").json()["detail"], "Not Found")
         for body in (b"", b"{", b"[]", b'"x"', b'{"prompt": "\x00"}', b"[" * 2000):
             self.refused("txt2img", body, None, "expected a JSON object")
         for kind, status in (("text/plain", 422), ("application/x-www-form-urlencoded", 422),
