@@ -237,7 +237,7 @@ static sd_status render(worker *w, job *j, struct store_image **images, uint32_t
         status = job_request_load(&j->request, w->config, err);
     if (!status)
         status = use_model(w, j->request.model, j->request.vae, &slot, err);
-    if (!status && j->cancel.requested)
+    if (!status && sd_cancel_requested(&j->cancel))
         status = sd_fail(err, SD_E_CANCELLED, "cancelled");
     if (!status)
         status = generate(w, j, slot, &outputs, err);
