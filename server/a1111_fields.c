@@ -146,7 +146,6 @@ static const struct {
     {"subseed_strength", -HUGE_VAL, 0, "variation seeds are not mixed in"},
     {"s_churn", -HUGE_VAL, 0, "no noise is churned in"},
     {"s_min_uncond", -HUGE_VAL, 0, "guidance is never skipped"},
-    {"s_noise", 1, 1, "samplers add noise of the usual deviation, 1"},
     {"initial_noise_multiplier", 1, 1, "samplers start from noise of the usual deviation, 1"},
 };
 

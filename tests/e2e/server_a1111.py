@@ -175,10 +175,10 @@ class A1111(service.Case):
                 ({"alwayson_scripts": {"ADetailer": {"args": []}}}, "alwayson_scripts",
                  "alwayson_scripts: Script 'ADetailer' not found"),
                 ({"s_churn": 1}, "s_churn", "s_churn: no noise is churned in, found 1"),
-                ({"s_noise": 1.1}, "s_noise", "s_noise: samplers add noise of the usual deviation, 1, found 1.1"),
+                ({"s_noise": 1.1, "sampler_name": "Euler a"}, "s_noise",
+                 "s_noise: the sampler 'Euler a' adds noise of the deviation 1, found 1.1"),
                 ({"s_min_uncond": 1}, "s_min_uncond", "s_min_uncond: guidance is never skipped, found 1"),
-                ({"sampler_name": "Euler a", "eta": 0}, "eta",
-                 "eta: the noise that the sampler 'Euler a' adds cannot be switched off, found 0"),
+                ({"eta": -1}, "eta", "eta: expected 0 to 10, found -1"),
                 ({"sampler_name": "eular"}, "sampler_name",
                  "sampler_name: unknown sampler 'eular'; did you mean 'euler'?"),
                 ({"sampler_index": "eular"}, "sampler_index",
@@ -234,9 +234,25 @@ class A1111(service.Case):
                 self.assertEqual(info["sampler_name"], sampler)
                 self.assertIn(f"Sampler: {sampler}, Schedule type: {schedule or ''}", info["infotexts"][0])
 
+    def test_noise_of_samplers(self):
+        euler = pixels(self.make(steps=4)[0][0])
+        ancestral = pixels(self.make(steps=4, sampler_name="Euler a")[0][0])
+        self.assertNotEqual(ancestral, euler)
+        # Without its noise it is Euler's; many scripts send eta 0, others 1, which is what null means.
+        self.assertEqual(pixels(self.make(steps=4, sampler_name="Euler a", eta=0)[0][0]), euler)
+        self.assertEqual(pixels(self.make(steps=4, sampler_name="Euler a", eta=1)[0][0]), ancestral)
+        half = self.make(steps=4, sampler_name="Euler a", override_settings={"eta_ancestral": 0.5})
+        self.assertEqual(pixels(self.make(steps=4, sampler_name="Euler a", eta=0.5)[0][0]), pixels(half[0][0]))
+        plain = pixels(self.make(steps=4, sampler_name="DDIM")[0][0])
+        self.assertEqual(pixels(self.make(steps=4, sampler_name="DDIM", eta=0)[0][0]), plain)
+        self.assertNotEqual(pixels(self.make(steps=4, sampler_name="DDIM", eta=1)[0][0]), plain)
+        # A sampler that adds none does not mind how much it would be.
+        self.assertEqual(pixels(self.make(steps=4, s_noise=0)[0][0]), euler)
+
     def test_every_sampler_and_schedule_of_the_lists(self):
         for sampler in self.get("samplers"):
-            self.assertEqual(self.make(sampler_name=sampler["name"], steps=1)[1]["sampler_name"], sampler["name"])
+            for eta in (None, 0):
+                self.assertEqual(self.make(sampler_name=sampler["name"], eta=eta)[1]["sampler_name"], sampler["name"])
         for scheduler in self.get("schedulers"):
             for name in (scheduler["name"], scheduler["label"]):
                 text = self.make(scheduler=name, steps=1)[1]["infotexts"][0]
