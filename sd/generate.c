@@ -26,10 +26,6 @@ struct run {
     const sd_picture *preview; /* during a report */
 };
 
-void sd_cancel_request(sd_cancel *cancel) {
-    cancel->requested = 1;
-}
-
 static void tell(const struct run *run, sd_phase phase, uint32_t step, uint32_t steps) {
     const sd_params *p = &run->request.params;
     const sd_progress progress = {.phase = phase,
@@ -46,7 +42,7 @@ static void tell(const struct run *run, sd_phase phase, uint32_t step, uint32_t 
 static sd_status report(const struct run *run, sd_phase phase, uint32_t step, sd_error *err) {
     const sd_cancel *cancel = run->watch.cancel;
     tell(run, phase, step, run->request.steps - run->request.first);
-    return cancel && cancel->requested ? sd_fail(err, SD_E_CANCELLED, "cancelled") : SD_OK;
+    return sd_cancel_requested(cancel) ? sd_fail(err, SD_E_CANCELLED, "cancelled") : SD_OK;
 }
 
 static void on_compiled(void *user, uint32_t done, uint32_t all) {

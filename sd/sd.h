@@ -206,13 +206,11 @@ void sd_model_get_info(const sd_model *model, sd_model_info *out);
 /* SHA-256 of the single file (64 hex digits), or of a folder's UNet file; computed at the first call. */
 sd_status sd_model_hash(sd_model *model, const char **hex, sd_error *err);
 
-/* Hashes of files that earlier calls computed and the cache folder remembers. One thread at a time; no
- * context is needed. */
+/* Hashes of files that earlier calls computed and the cache folder (`cache_dir` as in sd_context_options)
+ * remembers. One thread at a time; no context is needed. */
 typedef struct sd_hashes sd_hashes;
-/* `cache_dir` as in sd_context_options. */
 sd_status sd_hashes_open(sd_hashes **out, const char *cache_dir, sd_error *err);
-/* NULL-safe. */
-void sd_hashes_close(sd_hashes **hashes);
+void sd_hashes_close(sd_hashes **hashes); /* NULL-safe */
 /* What sd_model_hash says of the model at `path` (a file or folder); false, and nothing computed, when it is
  * not known of the file as it is now. */
 bool sd_hashes_of_model(sd_hashes *hashes, const char *path, char hex[65]);
@@ -254,9 +252,10 @@ sd_status sd_picture_encode(const sd_picture *picture, const sd_encoding *encodi
 
 /* Set before or during a run to stop it within a step. {0} is "not cancelled". */
 typedef struct sd_cancel {
-    volatile int requested;
+    volatile int requested; /* of the two functions below */
 } sd_cancel;
 void sd_cancel_request(sd_cancel *cancel);
+bool sd_cancel_requested(const sd_cancel *cancel); /* any thread; false for NULL */
 
 typedef enum sd_phase {
     SD_PHASE_TEXT,

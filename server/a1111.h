@@ -7,8 +7,8 @@
 
 /* Why a request is refused. */
 struct a1111_refusal {
-    unsigned status;
-    char field[64]; /* of the request, or "" */
+    unsigned status; /* 0: memory has run out */
+    char field[64];  /* of the request, or "" */
     char text[1000];
 };
 /* Fills in the refusal with status 422 unless it is filled in already; always false. */

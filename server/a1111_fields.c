@@ -61,7 +61,7 @@ static const struct field {
     {"firstphase_height", A1111_WHOLE, "0", txt},
     {"hr_scale", A1111_NUMBER, "2", txt},
     {"hr_upscaler", A1111_TEXT, "null", txt},
-    {"hr_second_pass_steps", A1111_WHOLE, "0", txt},
+    {"hr_second_pass_steps", A1111_NUMBER, "0", txt}, /* clients send half of the steps */
     {"hr_resize_x", A1111_WHOLE, "0", txt},
     {"hr_resize_y", A1111_WHOLE, "0", txt},
     {"hr_checkpoint_name", A1111_TEXT, "null", txt},
@@ -146,7 +146,6 @@ static const struct {
     {"subseed_strength", -HUGE_VAL, 0, "variation seeds are not mixed in"},
     {"s_churn", -HUGE_VAL, 0, "no noise is churned in"},
     {"s_min_uncond", -HUGE_VAL, 0, "guidance is never skipped"},
-    {"s_noise", 1, 1, "samplers add noise of the usual deviation, 1"},
     {"initial_noise_multiplier", 1, 1, "samplers start from noise of the usual deviation, 1"},
 };
 

@@ -43,7 +43,7 @@ static void add_model(cJSON *info, const struct a1111_request *q, const job *j) 
     }
     snprintf(shown, sizeof shown, "%.10s", json_text(vae, "sha256", ""));
     cJSON_AddItemToObject(info, "sd_vae_name",
-                          vae ? cJSON_CreateString(json_text(vae, "file", "")) : cJSON_CreateNull());
+                          vae ? cJSON_CreateString(json_text(q->options, "sd_vae", "")) : cJSON_CreateNull());
     cJSON_AddItemToObject(info, "sd_vae_hash", vae ? cJSON_CreateString(shown) : cJSON_CreateNull());
     cJSON_Delete(record);
 }

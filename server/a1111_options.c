@@ -100,18 +100,34 @@ static cJSON *find_model(const struct a1111_options *o, const char *word, const 
     return name;
 }
 
+struct search {
+    const char *path;
+    char *found;
+};
+
+static void compare(void *user, const sd_library_file *file) {
+    struct search *s = user;
+    if (!s->found && !strcmp(s->path, file->path))
+        s->found = a1111_file_of(file);
+}
+
+/* As sd-vae lists it. */
 static cJSON *find_vae(const struct a1111_options *o, const char *word, const char *field,
                        struct a1111_refusal *r) {
     char *path = NULL;
     sd_error err;
     if (!strcasecmp(word, "Automatic") || !strcasecmp(word, "None"))
         return cJSON_CreateString(word);
-    if (catalog_file(o->files, SD_LIBRARY_VAE, word, &path, &err)) {
+    sd_status status = catalog_file(o->files, SD_LIBRARY_VAE, word, &path, &err);
+    struct search s = {.path = path};
+    if (!status)
+        status = catalog_each(o->files, SD_LIBRARY_VAE, compare, &s, &err);
+    cJSON *name = status ? NULL : cJSON_CreateString(s.found ? s.found : word);
+    if (status)
         a1111_refuse(r, field, "%s: %.900s", field, err.message);
-        return NULL;
-    }
+    free(s.found);
     free(path);
-    return cJSON_CreateString(word);
+    return name;
 }
 
 static bool is_choice(const char *choices, const char *word) {

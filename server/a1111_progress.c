@@ -39,7 +39,7 @@ static void look(void *user, const job *j) {
     s->step = j->step;
     s->steps = j->steps;
     s->img2img = json_get(j->request.json, "init_image") != NULL;
-    s->interrupted = j->cancel.requested != 0;
+    s->interrupted = sd_cancel_requested(&j->cancel);
     if (s->image && j->preview)
         s->picture = base64_encode(j->preview, j->preview_size);
 }

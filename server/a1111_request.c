@@ -45,6 +45,24 @@ void a1111_reply_native(exchange *x, const char *field, const char *message) {
 
 /* ---- samplers ---- */
 
+/* The native 0 means the sampler's own. So little added to an f32 latent leaves it as it is. */
+static const double no_noise = 1e-20;
+
+/* How much noise the sampler adds on its way. */
+static bool read_noise(const struct a1111_request *q, const sd_names *sampler, cJSON *native,
+                       struct a1111_refusal *r) {
+    bool adds = sampler->eta > 0;
+    double eta =
+        json_number(q->fields, "eta", json_number(q->options, adds ? "eta_ancestral" : "eta_ddim", 0));
+    double deviation = json_number(q->fields, "s_noise", 1);
+    if (adds && eta != 0 && deviation != 1)
+        return a1111_refuse(r, "s_noise", "s_noise: the sampler '%s' adds noise of the deviation 1, found %g",
+                            sampler->label, deviation);
+    if (adds || eta != 0)
+        cJSON_AddNumberToObject(native, "eta", eta != 0 ? eta : no_noise);
+    return true;
+}
+
 /* A schedule in the sampler's name counts more than the field. */
 static bool read_sampler(struct a1111_request *q, cJSON *native, struct a1111_refusal *r) {
     const char *field = *json_text(q->fields, "sampler_name", "") ? "sampler_name" : "sampler_index";
@@ -68,15 +86,7 @@ static bool read_sampler(struct a1111_request *q, cJSON *native, struct a1111_re
             return a1111_refuse(r, "scheduler", "scheduler: %s", err.message);
         cJSON_AddStringToObject(native, "schedule", scheduler);
     }
-    const char *option = sampler.eta > 0 ? "eta_ancestral" : "eta_ddim";
-    double eta = json_number(q->fields, "eta", json_number(q->options, option, 0));
-    if (eta == 0 && sampler.eta > 0)
-        return a1111_refuse(r, "eta",
-                            "eta: the noise that the sampler '%s' adds cannot be switched off, found 0",
-                            sampler.label);
-    if (eta != 0)
-        cJSON_AddNumberToObject(native, "eta", eta);
-    return true;
+    return read_noise(q, &sampler, native, r);
 }
 
 /* ---- the rest ---- */
@@ -127,7 +137,9 @@ static bool translate(struct a1111_request *q, struct server *server, cJSON *nat
                                        "cfg_scale",       "seed",  NULL};
     uint32_t subseed;
     char *prompt = a1111_prompt(json_text(q->fields, "prompt", ""));
-    cJSON_AddStringToObject(native, "prompt", prompt ? prompt : "");
+    if (!prompt)
+        return false;
+    cJSON_AddStringToObject(native, "prompt", prompt);
     free(prompt);
     copy(q->fields, native, same);
     apply_options(q, server, native);

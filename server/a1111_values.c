@@ -1,7 +1,6 @@
 /* Values as pydantic, which A1111 reads its requests with, takes them. */
 #include "server/a1111.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -22,7 +21,10 @@ bool a1111_refuse(struct a1111_refusal *r, const char *field, const char *format
 }
 
 void a1111_reply_refusal(exchange *x, const struct a1111_refusal *r) {
-    reply_error(x, r->status, r->field, "%s", r->text);
+    if (r->status)
+        reply_error(x, r->status, r->field, "%s", r->text);
+    else
+        reply_error(x, 503, NULL, "out of memory");
 }
 
 void a1111_warn(cJSON *warnings, const char *format, ...) {
@@ -64,11 +66,11 @@ static bool to_number(const cJSON *value, double *out) {
         *out = cJSON_IsNumber(value) ? value->valuedouble : cJSON_IsTrue(value);
         return isfinite(*out);
     }
-    if (!cJSON_IsString(value) || !strcspn(value->valuestring, "xXnN"))
+    /* strtod also knows "nan", "inf" and "0x5". */
+    if (!cJSON_IsString(value) || strpbrk(value->valuestring, "xXnN"))
         return false;
     *out = strtod(value->valuestring, &end);
-    end += strspn(end, " ");
-    return end != value->valuestring && !*end && isfinite(*out) && !strpbrk(value->valuestring, "xX");
+    return end != value->valuestring && !end[strspn(end, " ")] && isfinite(*out);
 }
 
 static bool to_flag(const cJSON *value, bool *out) {

@@ -18,7 +18,7 @@ struct jobs {
     job *first, **last; /* waiting */
     job *running;
     uint32_t waiting;
-    bool stopping;
+    bool stopping, nudged;
     double durations[remembered];
     uint32_t finished;
     struct job_observer observer;
@@ -468,11 +468,13 @@ void jobs_stop(jobs *all, bool cancel) {
 
 /* ---- the worker's ---- */
 
-job *jobs_take(jobs *all) {
+bool jobs_take(jobs *all, job **out) {
     pthread_mutex_lock(&all->lock);
-    while (!all->first && !all->stopping)
+    while (!all->first && !all->stopping && !all->nudged)
         pthread_cond_wait(&all->more, &all->lock);
-    job *j = all->first;
+    job *j = *out = all->nudged ? NULL : all->first;
+    bool goes_on = j || all->nudged;
+    all->nudged = false;
     if (j) {
         remove_waiting(all, j);
         j->next = NULL;
@@ -484,7 +486,14 @@ job *jobs_take(jobs *all) {
         tell(j, JOB_STARTED);
     }
     pthread_mutex_unlock(&all->lock);
-    return j;
+    return goes_on;
+}
+
+void jobs_nudge(jobs *all) {
+    pthread_mutex_lock(&all->lock);
+    all->nudged = true;
+    pthread_cond_signal(&all->more);
+    pthread_mutex_unlock(&all->lock);
 }
 
 /* Steps of all pictures; the texts before and the decoder behind count as one step each. */

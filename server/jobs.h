@@ -110,8 +110,10 @@ void jobs_stop(jobs *all, bool now);
 
 /* ---- for the worker ---- */
 
-/* Waits for a job; NULL once stopped. */
-job *jobs_take(jobs *all);
+/* Waits for a job; false once stopped. *out is NULL after a nudge. */
+bool jobs_take(jobs *all, job **out);
+/* Lets the worker look up from its wait, or from its queue once. */
+void jobs_nudge(jobs *all);
 /* A preview is copied. */
 void jobs_progress(jobs *all, job *j, const sd_progress *progress, const uint8_t *preview,
                    size_t preview_size);

@@ -11,7 +11,8 @@ static const struct route *const tables[] = {routes_health, routes_jobs,  routes
                                              routes_page,   routes_a1111, NULL};
 
 enum face face_of(const char *path) {
-    return !strncmp(path, "/sdapi/", 7)                                           ? FACE_A1111
+    /* Clients of A1111 ask for its ControlNet as well, to learn whether it is there. */
+    return !strncmp(path, "/sdapi/", 7) || !strncmp(path, "/controlnet/", 12)     ? FACE_A1111
            : !strncmp(path, "/v1/images", 10) || !strncmp(path, "/v1/models", 10) ? FACE_OPENAI
                                                                                   : FACE_NATIVE;
 }

@@ -237,7 +237,7 @@ static sd_status render(worker *w, job *j, struct store_image **images, uint32_t
         status = job_request_load(&j->request, w->config, err);
     if (!status)
         status = use_model(w, j->request.model, j->request.vae, &slot, err);
-    if (!status && j->cancel.requested)
+    if (!status && sd_cancel_requested(&j->cancel))
         status = sd_fail(err, SD_E_CANCELLED, "cancelled");
     if (!status)
         status = generate(w, j, slot, &outputs, err);
@@ -274,10 +274,11 @@ static void *work(void *user) {
     worker *w = user;
     job *j;
     warm_up(w);
-    while ((j = jobs_take(w->jobs))) {
-        if (atomic_exchange(&w->unload, false))
-            evict(w, 0, NULL);
-        run(w, j);
+    while (jobs_take(w->jobs, &j)) {
+        if (atomic_exchange(&w->unload, false) && evict(w, 0, NULL))
+            count_models(w);
+        if (j)
+            run(w, j);
     }
     close_device(w);
     return NULL;
@@ -320,4 +321,5 @@ void worker_look(worker *w, struct worker_state *out) {
 
 void worker_unload(worker *w) {
     atomic_store(&w->unload, true);
+    jobs_nudge(w->jobs);
 }

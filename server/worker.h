@@ -24,7 +24,8 @@ worker *worker_start(const struct config *config, jobs *all, const catalog *file
 /* Waits until the job that runs has ended; jobs_stop must have been called. NULL-safe. */
 void worker_stop(worker **worker);
 void worker_look(worker *w, struct worker_state *out);
-/* The next job opens its model anew (A1111's unload-checkpoint); takes effect between jobs. */
+/* Closes the models that are loaded (A1111's unload-checkpoint), when no job runs; the next one opens its
+ * own. */
 void worker_unload(worker *w);
 
 #endif

@@ -143,7 +143,7 @@ class A1111(service.Case):
     def test_values_are_coerced_as_pydantic_does(self):
         for field, given, want in [("steps", "2", 2), ("steps", 2.0, 2), ("steps", True, 1), ("cfg_scale", "1.0", 1),
                                    ("save_images", 0, False), ("send_images", "yes", True), ("send_images", "OFF", False),
-                                   ("batch_size", "1.0", 1), ("seed", " 7", 7)]:
+                                   ("batch_size", "1.0", 1), ("seed", " 7", 7), ("hr_second_pass_steps", 12.5, 12.5)]:
             with self.subTest(field=field, given=given):
                 self.assertEqual(self.make(**{"steps": 1, field: given})[2][field], want)
         for field, given, message in [
@@ -175,10 +175,10 @@ class A1111(service.Case):
                 ({"alwayson_scripts": {"ADetailer": {"args": []}}}, "alwayson_scripts",
                  "alwayson_scripts: Script 'ADetailer' not found"),
                 ({"s_churn": 1}, "s_churn", "s_churn: no noise is churned in, found 1"),
-                ({"s_noise": 1.1}, "s_noise", "s_noise: samplers add noise of the usual deviation, 1, found 1.1"),
+                ({"s_noise": 1.1, "sampler_name": "Euler a"}, "s_noise",
+                 "s_noise: the sampler 'Euler a' adds noise of the deviation 1, found 1.1"),
                 ({"s_min_uncond": 1}, "s_min_uncond", "s_min_uncond: guidance is never skipped, found 1"),
-                ({"sampler_name": "Euler a", "eta": 0}, "eta",
-                 "eta: the noise that the sampler 'Euler a' adds cannot be switched off, found 0"),
+                ({"eta": -1}, "eta", "eta: expected 0 to 10, found -1"),
                 ({"sampler_name": "eular"}, "sampler_name",
                  "sampler_name: unknown sampler 'eular'; did you mean 'euler'?"),
                 ({"sampler_index": "eular"}, "sampler_index",
@@ -234,9 +234,25 @@ class A1111(service.Case):
                 self.assertEqual(info["sampler_name"], sampler)
                 self.assertIn(f"Sampler: {sampler}, Schedule type: {schedule or ''}", info["infotexts"][0])
 
+    def test_noise_of_samplers(self):
+        euler = pixels(self.make(steps=4)[0][0])
+        ancestral = pixels(self.make(steps=4, sampler_name="Euler a")[0][0])
+        self.assertNotEqual(ancestral, euler)
+        # Without its noise it is Euler's; many scripts send eta 0, others 1, which is what null means.
+        self.assertEqual(pixels(self.make(steps=4, sampler_name="Euler a", eta=0)[0][0]), euler)
+        self.assertEqual(pixels(self.make(steps=4, sampler_name="Euler a", eta=1)[0][0]), ancestral)
+        half = self.make(steps=4, sampler_name="Euler a", override_settings={"eta_ancestral": 0.5})
+        self.assertEqual(pixels(self.make(steps=4, sampler_name="Euler a", eta=0.5)[0][0]), pixels(half[0][0]))
+        plain = pixels(self.make(steps=4, sampler_name="DDIM")[0][0])
+        self.assertEqual(pixels(self.make(steps=4, sampler_name="DDIM", eta=0)[0][0]), plain)
+        self.assertNotEqual(pixels(self.make(steps=4, sampler_name="DDIM", eta=1)[0][0]), plain)
+        # A sampler that adds none does not mind how much it would be.
+        self.assertEqual(pixels(self.make(steps=4, s_noise=0)[0][0]), euler)
+
     def test_every_sampler_and_schedule_of_the_lists(self):
         for sampler in self.get("samplers"):
-            self.assertEqual(self.make(sampler_name=sampler["name"], steps=1)[1]["sampler_name"], sampler["name"])
+            for eta in (None, 0):
+                self.assertEqual(self.make(sampler_name=sampler["name"], eta=eta)[1]["sampler_name"], sampler["name"])
         for scheduler in self.get("schedulers"):
             for name in (scheduler["name"], scheduler["label"]):
                 text = self.make(scheduler=name, steps=1)[1]["infotexts"][0]
@@ -377,6 +393,35 @@ class A1111(service.Case):
         self.post("interrupt", {})
         self.assertEqual(server.ended(job)["state"], "done")
 
+    def test_keys(self):
+        names, headers = ("alice", "bob"), {}
+        with open(self.folder / "keys.txt", "w") as file:
+            for name in names:
+                key, line = (part.split(": ", 1)[1] for part in self.ok(service.SERVER, "--new-key", name)
+                             .stdout.splitlines())
+                file.write(line + "\n")
+                headers[name] = {"Authorization": "Basic " + text_of(f"{name}:{key}".encode())}
+        self.serve("--api-keys", "keys.txt")
+        reply = self.server.get(API + "options")
+        self.assertEqual((reply.status, sorted(reply.json()), reply.headers["WWW-Authenticate"]),
+                         (401, ["body", "detail", "error", "errors"], 'Basic realm="sdvk"'))
+        found = []
+        thread = threading.Thread(target=lambda: found.append(
+            self.server.post(API + "txt2img", {**SMALL, "steps": 100}, headers=headers["alice"])))
+        thread.start()
+
+        def jobs(name):
+            return self.server.get(API + "progress", headers=headers[name]).json()["state"]["job_count"]
+        while not jobs("alice"):
+            time.sleep(0.005)
+        # What others make is neither shown nor ended.
+        self.assertEqual(jobs("bob"), 0)
+        self.server.post(API + "interrupt", b"", headers=headers["bob"])
+        self.assertEqual(jobs("alice"), 1)
+        self.server.post(API + "interrupt", b"", headers=headers["alice"])
+        thread.join()
+        self.assertEqual(found[0].json()["images"], [])
+
     # ---- options ----
 
     def test_options(self):
@@ -484,13 +529,23 @@ class A1111(service.Case):
         self.assertEqual(self.get("embeddings"), {"loaded": {"style": {**empty, "shape": 3, "vectors": 2}},
                                                   "skipped": {"broken": {**empty, "shape": 0, "vectors": 0}}})
         self.assertEqual(self.get("sd-vae"), [{"model_name": "own.safetensors", "filename": "own.safetensors"}])
-        self.post("options", {"sd_vae": "own.safetensors"})
+        self.post("options", {"sd_vae": "own"})
         self.assertEqual(self.get("options")["sd_vae"], "own.safetensors")
+        images, info, _ = self.make()
+        part = json.loads(texts(images[0])["sdvk"])["parts"][0]
+        self.assertEqual((info["sd_vae_name"], info["sd_vae_hash"]), ("own.safetensors", part["sha256"][:10]))
         for word in ("Automatic", "None"):
             self.post("options", {"sd_vae": word})
 
     def test_commands_between_pictures(self):
         first = self.make()[0][0]
+
+        def loaded():
+            return self.get("memory")["cuda"]["allocated"]["current"]
+        self.assertGreater(loaded(), 1 << 20)
+        self.post("unload-checkpoint", {})
+        while loaded():
+            time.sleep(0.005)
         for path, answer in [("unload-checkpoint", {}), ("reload-checkpoint", {}), ("refresh-checkpoints", None),
                              ("refresh-vae", None), ("refresh-loras", None), ("refresh-embeddings", None)]:
             for body in (b"", b'""', {}, {"x": 1}):
@@ -564,6 +619,7 @@ class A1111(service.Case):
             reply = self.server.call(method, API + path, b"{}" if method == "POST" else None)
             self.assertEqual((reply.status, reply.json()), (status, {
                 "error": "HTTPException", "detail": detail, "body": "", "errors": detail}))
+        self.assertEqual(self.server.get("/controlnet/model_list").json()["detail"], "Not Found")
         for body in (b"", b"{", b"[]", b'"x"', b'{"prompt": "\x00"}', b"[" * 2000):
             self.refused("txt2img", body, None, "expected a JSON object")
         for kind, status in (("text/plain", 422), ("application/x-www-form-urlencoded", 422),

@@ -8,7 +8,6 @@ import random
 import struct
 import time
 import unittest
-import zlib
 
 import openai
 from openai.types import ImageEditCompletedEvent, ImageGenCompletedEvent, ImagesResponse, Model
@@ -16,19 +15,11 @@ from openai.types import ImageEditPartialImageEvent, ImageGenPartialImageEvent
 
 import service
 from generate import chunks, pixels, texts
+from service import png
 
 assert clients.PYTHON
 FAST = {"steps": 2, "seed": 5}
 PROMPT = "a red mug"
-
-
-def png(width, height, pixel):
-    """An RGBA picture; `pixel(x, y)` gives its four channels."""
-    def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-    rows = b"".join(b"\0" + b"".join(bytes(pixel(x, y)) for x in range(width)) for y in range(height))
-    head = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 OPAQUE = png(64, 64, lambda x, y: (2 * x, 2 * y, 60, 255))

@@ -1,0 +1,12 @@
+#include "sd/sd.h"
+
+/* One thread asks, another one looks; nothing else is told between them, so that no order is needed. C11's
+ * _Atomic is no type of a header that C++ reads too. */
+
+void sd_cancel_request(sd_cancel *cancel) {
+    __atomic_store_n(&cancel->requested, 1, __ATOMIC_RELAXED);
+}
+
+bool sd_cancel_requested(const sd_cancel *cancel) {
+    return cancel && __atomic_load_n(&cancel->requested, __ATOMIC_RELAXED);
+}
