@@ -62,8 +62,7 @@ static void add_parameters(cJSON *operation, const char *path) {
 /* Of a route that openapi.json does not describe: A1111's, whose bodies are free. */
 static cJSON *plain_operation(const struct route *r) {
     cJSON *operation = cJSON_CreateObject();
-    cJSON_AddStringToObject(operation, "summary",
-                            face_of(r->path) == FACE_A1111 ? "as A1111 has it" : "for people");
+    cJSON_AddStringToObject(operation, "summary", "as A1111 has it");
     add_parameters(operation, r->path);
     if (!strcmp(r->method, "POST"))
         cJSON_AddItemToObject(cJSON_AddObjectToObject(operation, "requestBody"), "content", json_body(NULL));

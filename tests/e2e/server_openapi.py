@@ -39,9 +39,9 @@ class OpenAPI(service.Case):
         for path, described in TEMPLATE["paths"].items():
             with self.subTest(path):
                 self.assertEqual(set(described) & METHODS, set(found["paths"][path]) & METHODS)
-        ours = {path for path in found["paths"] if path.startswith(("/v1/", "/healthz", "/readyz", "/metrics"))}
-        self.assertEqual(ours, {path for path in TEMPLATE["paths"] if path != "/openapi.json"})
-        self.assertGreater(len(ours), 10)
+        # Of A1111's calls alone no more is said than that they are there.
+        ours = {path for path in found["paths"] if not path.startswith(("/sdapi/", "/controlnet/"))}
+        self.assertEqual(ours, set(TEMPLATE["paths"]))
 
     def test_its_schemas_are_schemas(self):
         _, found = self.document()
