@@ -135,6 +135,23 @@ class Webhooks(service.Case):
         with contextlib.closing(sqlite3.connect(self.folder / "state/jobs.sqlite")) as store:
             self.assertEqual(store.execute("SELECT id, webhook FROM jobs").fetchall(), [(job, None)])
 
+    def test_jobs_are_kept_until_it_is_told(self):
+        receiver = self.receiver(500)
+        server = self.serve("--keep-jobs", 0, "--webhook-host", "localhost").ready()
+        told = self.submit(server, receiver.hook())
+        receiver.wait(1)
+        self.forgotten(server, self.submit(server, None))
+        self.assertEqual(server.get(f"/v1/jobs/{told}").status, 200)
+        receiver.statuses, count = [200], len(receiver.calls)
+        self.check(receiver.wait(count + 1)[-1])
+        self.assertEqual(server.stop(), (0, ""))
+
+    def forgotten(self, server, job, seconds=60):
+        end = time.monotonic() + seconds
+        while server.get(f"/v1/jobs/{job}").status != 404:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.02)
+
     def test_a_job_of_a_killed_server_is_told_by_the_next(self):
         receiver = self.receiver(200)
         server = self.serve("--state", "state", "--webhook-host", "localhost").ready()
