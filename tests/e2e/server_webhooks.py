@@ -5,6 +5,7 @@ import http.server
 import json
 import signal
 import sqlite3
+import ssl
 import threading
 import time
 import unittest
@@ -21,7 +22,7 @@ SECRET = "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0"
 class Receiver:
     """Answers POSTs with the statuses that it is given, the last one again and again, and keeps what came."""
 
-    def __init__(self, *statuses):
+    def __init__(self, *statuses, tls=None):
         self.calls, self.statuses = [], list(statuses)
         receiver = self
 
@@ -40,6 +41,8 @@ class Receiver:
                 pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -118,6 +121,19 @@ class Webhooks(service.Case):
         code, errors = server.stop()
         self.assertEqual((code, errors), (0, f"sdvk-server: warning: the webhook of job {job} is given up after 2 "
                                              "tries: it answered with status 500\n"))
+
+    def test_an_address_that_cannot_prove_itself_is_told_nothing(self):
+        self.ok("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-keyout", "key.pem",
+                "-out", "certificate.pem")
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(self.folder / "certificate.pem", self.folder / "key.pem")
+        receiver = Receiver(200, tls=tls)
+        self.addCleanup(receiver.stop)
+        server = self.serve("--webhook-host", "localhost", "--webhook-tries", 1).ready()
+        self.submit(server, {"url": f"https://localhost:{receiver.port}/ended", "secret": SECRET})
+        line = server.process.stderr.readline()
+        self.assertRegex(line, "is given up after 1 tries: SSL ")
+        self.assertEqual(receiver.calls, [])
 
     def test_it_survives_the_server(self):
         receiver = self.receiver(500)
