@@ -8,7 +8,8 @@
 /* The table's ranges hold for structs that the caller filled as well. */
 static sd_status check_range(const char *name, double value, sd_error *err) {
     const sd_option *o = sd_option_find(name);
-    if (!(value >= o->low && value <= o->high))
+    /* The parameters are floats, and so is the bound that they may just reach: 0.01f lies below 0.01. */
+    if (!(value >= (double)(float)o->low && value <= (double)(float)o->high))
         return sd_fail(err, SD_E_ARGUMENT, "%s: expected %.16g to %.16g, found %g", name, o->low, o->high,
                        value);
     return SD_OK;

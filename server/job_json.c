@@ -26,7 +26,7 @@ static void add_images(cJSON *json, const struct store_row *row) {
         cJSON *image = cJSON_CreateObject();
         snprintf(address, sizeof address, "/v1/jobs/%s/images/%u", row->id, i);
         cJSON_AddStringToObject(image, "url", address);
-        cJSON_AddNumberToObject(image, "seed", (double)(row->seed + i));
+        json_add_integer(image, "seed", row->seed + i);
         cJSON_AddItemToArray(list, image);
     }
 }
@@ -36,7 +36,7 @@ cJSON *job_json_row(const struct store_row *row) {
     cJSON_AddStringToObject(json, "id", row->id);
     cJSON_AddStringToObject(json, "state", job_state_name(row->state));
     cJSON_AddStringToObject(json, "face", row->face);
-    cJSON_AddNumberToObject(json, "seed", (double)row->seed);
+    json_add_integer(json, "seed", row->seed);
     add_time(json, "created", row->created);
     add_time(json, "started", row->started);
     add_time(json, "finished", row->finished);

@@ -155,29 +155,61 @@ static void expect_text(struct reader *r, const char *field, const cJSON *item) 
                json_show(item, shown, sizeof shown));
 }
 
+static const struct job_field fields[] = {
+    {"model", JOB_FIELD_MODEL, 0, 0, "a checkpoint of the model folder; default: the server's"},
+    {"vae", JOB_FIELD_VAE, 0, 0, "a VAE of the model folder; default: the model's own"},
+    {"loras", JOB_FIELD_LORAS, 0, 0, "LoRAs of the model folder with their strengths"},
+    {"init_image", JOB_FIELD_PICTURE, 0, 0, "the picture to start from, PNG or JPEG as base64"},
+    {"mask", JOB_FIELD_PICTURE, 0, 0, "white where init_image is made anew, PNG or JPEG as base64"},
+    {"format", JOB_FIELD_FORMAT, 0, 0, "of the pictures; default: png"},
+    {"quality", JOB_FIELD_COUNT, 1, 100, "of JPEG; default: 90"},
+    {"preview_every", JOB_FIELD_COUNT, 0, 1000, "steps between previews; default: none"},
+};
+
+const struct job_field *job_field_at(size_t index) {
+    return index < sizeof fields / sizeof *fields ? &fields[index] : NULL;
+}
+
+static void read_own(struct reader *r, const struct job_field *f, const cJSON *item) {
+    struct job_request *out = r->out;
+    switch (f->kind) {
+    case JOB_FIELD_MODEL:
+        read_name(r, f->name, item, &out->model);
+        break;
+    case JOB_FIELD_VAE:
+        read_name(r, f->name, item, &out->vae);
+        break;
+    case JOB_FIELD_LORAS:
+        read_loras(r, item);
+        break;
+    case JOB_FIELD_PICTURE:
+        expect_text(r, f->name, item);
+        break;
+    case JOB_FIELD_FORMAT:
+        read_format(r, item);
+        break;
+    case JOB_FIELD_COUNT:
+        read_count(r, f->name, item, f->low, f->high,
+                   !strcmp(f->name, "quality") ? &out->encoding.quality : &out->params.preview_every);
+    }
+}
+
 static void read_field(struct reader *r, const cJSON *item) {
     const char *name = item->string;
     const sd_option *option = sd_option_find(name);
+    const struct job_field *own;
     if (cJSON_IsNull(item))
         return;
-    if (option)
+    if (option) {
         read_option(r, option, item);
-    else if (!strcmp(name, "model"))
-        read_name(r, name, item, &r->out->model);
-    else if (!strcmp(name, "vae"))
-        read_name(r, name, item, &r->out->vae);
-    else if (!strcmp(name, "loras"))
-        read_loras(r, item);
-    else if (!strcmp(name, "init_image") || !strcmp(name, "mask"))
-        expect_text(r, name, item);
-    else if (!strcmp(name, "format"))
-        read_format(r, item);
-    else if (!strcmp(name, "quality"))
-        read_count(r, name, item, 1, 100, &r->out->encoding.quality);
-    else if (!strcmp(name, "preview_every"))
-        read_count(r, name, item, 0, 1000, &r->out->params.preview_every);
-    else
-        refuse(r, name, "unknown field '%.60s'", name);
+        return;
+    }
+    for (size_t i = 0; (own = job_field_at(i)); i++)
+        if (!strcmp(own->name, name)) {
+            read_own(r, own, item);
+            return;
+        }
+    refuse(r, name, "unknown field '%.60s'", name);
 }
 
 static void check_limit(struct reader *r, const char *field, double found, double most) {
@@ -238,6 +270,12 @@ sd_status job_request_load(struct job_request *r, const struct config *config, s
     sd_status status = load_picture(r, config, "init_image", &r->init, err);
     if (!status)
         status = load_picture(r, config, "mask", &r->mask, err);
+    /* Where no size is asked for, the picture's own is used. */
+    bool sized = r->params.width || r->params.height;
+    if (!status && !sized && (r->init.width > config->max_side || r->init.height > config->max_side))
+        status = sd_fail(err, SD_E_ARGUMENT,
+                         "init_image: this server allows sides of at most %u pixels, found %u x %u",
+                         config->max_side, r->init.width, r->init.height);
     r->params.init_image = r->init.pixels ? &r->init : NULL;
     r->params.mask = r->mask.pixels ? &r->mask : NULL;
     return status;

@@ -19,10 +19,26 @@ struct job_request {
     cJSON *json; /* owns every string above */
 };
 
-/* The fields: every row of sd_option_at, "model", "vae", "loras": [{"name", "unet", "text", "blocks"}],
- * "init_image", "mask" (base64), "format" ("png" or "jpeg"), "quality", "preview_every". Takes `json` over,
- * whatever happens. SD_E_ARGUMENT: `field` (64 bytes) names the one that is wrong, "" for none. Limits are
- * the server's. */
+/* A field beside the options of sd_option_at. */
+enum job_field_kind {
+    JOB_FIELD_MODEL,
+    JOB_FIELD_VAE,
+    JOB_FIELD_LORAS,   /* [{"name", "unet", "text", "blocks"}] */
+    JOB_FIELD_PICTURE, /* base64 */
+    JOB_FIELD_FORMAT,  /* "png" or "jpeg" */
+    JOB_FIELD_COUNT
+};
+struct job_field {
+    const char *name;
+    enum job_field_kind kind;
+    uint32_t low, high; /* of counts, inclusive */
+    const char *help;
+};
+/* NULL behind the last one. */
+const struct job_field *job_field_at(size_t index);
+
+/* Reads options and fields; null is absent. Takes `json` over, whatever happens. SD_E_ARGUMENT: `field` (64
+ * bytes) names the one that is wrong, "" for none. Limits are the server's. */
 sd_status job_request_read(struct job_request *out, const struct config *config, cJSON *json, char *field,
                            sd_error *err);
 void job_request_clear(struct job_request *r);

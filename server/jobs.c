@@ -242,9 +242,10 @@ static sd_status make_job(jobs *all, const struct job_spec *spec, job *j, char *
             return sd_fail(err, SD_E_IO, "cannot draw a random seed");
         }
         j->request.params.seed = seed;
-        cJSON_DeleteItemFromObjectCaseSensitive(j->request.json, "seed");
-        cJSON_AddNumberToObject(j->request.json, "seed", seed);
     }
+    while (cJSON_GetObjectItemCaseSensitive(j->request.json, "seed"))
+        cJSON_DeleteItemFromObjectCaseSensitive(j->request.json, "seed");
+    json_add_integer(j->request.json, "seed", j->request.params.seed);
     j->row = (struct store_row){.state = JOB_QUEUED,
                                 .durable = spec->durable,
                                 .face = strdup(spec->face),
@@ -297,10 +298,6 @@ enum submitted jobs_submit(jobs *all, const struct job_spec *spec, job **out, ch
                            sd_error *err) {
     *out = NULL;
     *field = 0;
-    if (done_before(all, spec, id)) {
-        cJSON_Delete(spec->json);
-        return SUBMITTED_BEFORE;
-    }
     job *j = calloc(1, sizeof *j);
     if (!j) {
         cJSON_Delete(spec->json);
@@ -311,6 +308,10 @@ enum submitted jobs_submit(jobs *all, const struct job_spec *spec, job **out, ch
     if (status) {
         destroy(j);
         return status == SD_E_MEMORY || status == SD_E_IO ? SUBMIT_STORE : SUBMIT_INVALID;
+    }
+    if (done_before(all, spec, id)) {
+        destroy(j);
+        return SUBMITTED_BEFORE;
     }
     pthread_mutex_lock(&all->lock);
     enum submitted result = accept(all, j, err);

@@ -1,5 +1,6 @@
 #include "server/json.h"
 
+#include <inttypes.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,12 @@ double json_number(const cJSON *object, const char *name, double otherwise) {
 bool json_flag(const cJSON *object, const char *name, bool otherwise) {
     const cJSON *item = json_get(object, name);
     return cJSON_IsBool(item) ? cJSON_IsTrue(item) : otherwise;
+}
+
+void json_add_integer(cJSON *object, const char *name, int64_t value) {
+    char text[32];
+    snprintf(text, sizeof text, "%" PRId64, value);
+    cJSON_AddRawToObject(object, name, text);
 }
 
 const char *json_show(const cJSON *value, char *out, size_t size) {

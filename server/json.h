@@ -17,6 +17,9 @@ const char *json_text(const cJSON *object, const char *name, const char *otherwi
 double json_number(const cJSON *object, const char *name, double otherwise);
 bool json_flag(const cJSON *object, const char *name, bool otherwise);
 
+/* Adds a whole number with all its digits, of which cJSON's own numbers keep 15. */
+void json_add_integer(cJSON *object, const char *name, int64_t value);
+
 /* The value as text that fits into `out`, for messages: a string in quotes, cut when it is long. */
 const char *json_show(const cJSON *value, char *out, size_t size);
 

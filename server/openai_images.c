@@ -88,7 +88,7 @@ static void answer(struct server *server, exchange *x, const job *j, void *user)
             add_url(item, server, x, j, i);
         else
             whole = openai_add_base64(item, j->results[i].data, j->results[i].size) && whole;
-        cJSON_AddNumberToObject(item, "seed", (double)j->results[i].seed);
+        json_add_integer(item, "seed", j->results[i].seed);
         cJSON_AddItemToArray(data, item);
     }
     cJSON_AddStringToObject(json, "background", "opaque");

@@ -85,7 +85,7 @@ static void send_picture(struct stream *s, const struct store_image *image) {
     cJSON *json = event_json(s, type, image->jpeg, image->data, image->size);
     if (json) {
         openai_add_usage(json);
-        cJSON_AddNumberToObject(json, "seed", (double)image->seed);
+        json_add_integer(json, "seed", image->seed);
         text = cJSON_PrintUnformatted(json);
     }
     size_t size = text ? strlen(text) + sizeof type + 32 : 0;

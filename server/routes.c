@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct route *const tables[] = {routes_health, routes_jobs,  routes_openai, routes_metrics,
-                                             routes_page,   routes_a1111, NULL};
+const struct route *const route_tables[] = {routes_health,  routes_jobs, routes_openai, routes_metrics,
+                                            routes_openapi, routes_page, routes_a1111,  NULL};
 
 enum face face_of(const char *path) {
     /* Clients of A1111 ask for its ControlNet as well, to learn whether it is there. */
@@ -41,8 +41,8 @@ const struct route *route_find(exchange *x, struct route_parts *parts) {
     const char *method = exchange_method(x), *path = exchange_path(x);
     bool known = false;
     char allowed[64] = "";
-    for (size_t t = 0; tables[t]; t++)
-        for (const struct route *r = tables[t]; r->method; r++) {
+    for (size_t t = 0; route_tables[t]; t++)
+        for (const struct route *r = route_tables[t]; r->method; r++) {
             if (!fits(r->path, path, parts))
                 continue;
             if (!strcmp(r->method, method) || (!strcmp(method, "HEAD") && !strcmp(r->method, "GET")))

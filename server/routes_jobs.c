@@ -72,18 +72,30 @@ static void append(void *user, struct store_row *row) {
     store_row_clear(row);
 }
 
-static uint32_t count_of(const exchange *x, const char *name, uint32_t otherwise, uint32_t most) {
+/* A number of the query; false after refusing it. */
+static bool read_count(exchange *x, const char *name, uint32_t low, uint32_t high, uint32_t *out) {
     const char *text = exchange_query(x, name);
-    unsigned long value = text ? strtoul(text, NULL, 10) : otherwise;
-    return value > most ? most : (uint32_t)value;
+    char *end = NULL;
+    unsigned long value = text && *text >= '0' && *text <= '9' ? strtoul(text, &end, 10) : 0;
+    if (!text)
+        return true;
+    if (!end || *end || value < low || value > high) {
+        reply_error(x, 422, name, "%s: expected a whole number from %u to %u, found '%.40s'", name, low, high,
+                    text);
+        return false;
+    }
+    *out = (uint32_t)value;
+    return true;
 }
 
 static void list_jobs(struct server *server, exchange *x, const struct route_parts *parts) {
-    cJSON *json = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(json, "jobs");
+    uint32_t skip = 0, limit = 50;
     sd_error err;
     (void)parts;
-    if (store_list(jobs_store(server->jobs), guard_owner(x), count_of(x, "skip", 0, UINT32_MAX),
-                   count_of(x, "limit", 50, 500), append, list, &err)) {
+    if (!read_count(x, "skip", 0, INT32_MAX, &skip) || !read_count(x, "limit", 1, 500, &limit))
+        return;
+    cJSON *json = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(json, "jobs");
+    if (store_list(jobs_store(server->jobs), guard_owner(x), skip, limit, append, list, &err)) {
         cJSON_Delete(json);
         reply_error(x, 503, NULL, "%s", err.message);
         return;

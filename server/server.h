@@ -45,8 +45,11 @@ enum face { FACE_NATIVE, FACE_A1111, FACE_OPENAI };
 enum face face_of(const char *path);
 
 /* Tables of routes, ended by a NULL method. */
-extern const struct route routes_health[], routes_jobs[], routes_openai[], routes_metrics[], routes_page[],
-    routes_a1111[];
+extern const struct route routes_health[], routes_jobs[], routes_openai[], routes_metrics[], routes_openapi[],
+    routes_page[], routes_a1111[];
+
+/* All of them; ended by NULL. */
+extern const struct route *const route_tables[];
 
 /* The route of a request, or NULL after answering 404 or 405. */
 const struct route *route_find(exchange *x, struct route_parts *parts);

@@ -201,6 +201,23 @@ static sd_status encode_all(sd_outputs *outputs, const sd_encoding *encoding, st
     return status;
 }
 
+/* Where a request leaves size or steps open, they are the model's, as far as the server's limits go. */
+static void limit_defaults(const struct config *c, const sd_model *model, sd_params *p) {
+    enum { usual_steps = 20 };
+    sd_model_info info;
+    if (!p->steps && c->max_steps < usual_steps)
+        p->steps = c->max_steps;
+    if (p->width || p->height || p->init_image)
+        return;
+    sd_model_get_info(model, &info);
+    uint64_t most = (uint64_t)c->max_pixels * 1000;
+    uint32_t side = c->max_side;
+    while ((uint64_t)side * side > most)
+        side -= 8;
+    if (info.width > side || info.height > side)
+        p->width = p->height = side / 8 * 8;
+}
+
 static sd_status generate(worker *w, job *j, struct loaded *slot, sd_outputs **outputs, sd_error *err) {
     sd_params params = j->request.params;
     /* Always a set, so that no picture depends on the one before it. */
@@ -208,6 +225,7 @@ static sd_status generate(worker *w, job *j, struct loaded *slot, sd_outputs **o
     params.progress = on_progress;
     params.progress_user = w;
     params.cancel = &j->cancel;
+    limit_defaults(w->config, slot->model, &params);
     sd_status status = sd_generate(slot->model, &params, outputs, err);
     if (status == SD_E_DEVICE_MEMORY && evict(w, 0, slot))
         status = sd_generate(slot->model, &params, outputs, err);

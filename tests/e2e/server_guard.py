@@ -1,7 +1,6 @@
 """Who may call sdvk-server, what they may ask for, and what is written down of it."""
 import base64
 import json
-import re
 import unittest
 
 import service
@@ -11,14 +10,6 @@ WANT_KEY = {"error": "expected an API key, found none that is known"}
 
 
 class Guard(service.Case):
-    def new_key(self, name, more=""):
-        """A key, appended to keys.txt."""
-        shown = self.ok(SERVER, "--new-key", name).stdout
-        key, line = re.fullmatch(r"key \(shown once\): (sdvk-[0-9a-f]{48})\nline for the file: (.*)\n", shown).groups()
-        with open(self.folder / "keys.txt", "a") as file:
-            file.write(f"{line}{more}\n")
-        return key
-
     def submit(self, server, key=None, **fields):
         headers = {"Authorization": f"Bearer {key}"} if key else None
         return server.post("/v1/jobs", {"prompt": "a mug", **SMALL, **fields}, headers=headers)

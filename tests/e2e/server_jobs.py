@@ -1,6 +1,9 @@
 """The native face of sdvk-server: jobs from their acceptance to their end."""
+import base64
+import contextlib
 import json
 import signal
+import sqlite3
 import time
 import unittest
 
@@ -117,6 +120,42 @@ class Jobs(service.Case):
             reply = server.post("/v1/jobs", body)
             self.assertEqual((reply.status, reply.json()), (422, {"error": "expected a JSON object"}))
         self.assertEqual(server.get("/v1/jobs").json(), {"jobs": []})
+
+    def test_limits_hold_for_what_a_request_leaves_open(self):
+        server = self.serve("--max-steps", 3, "--max-side", 128).ready()
+        done = server.ended(server.post("/v1/jobs", {"prompt": "a mug", "seed": 1, "strength": 0.01}).json()["id"])
+        picture = server.get(done["images"][0]["url"]).body
+        self.assertRegex(texts(picture)["parameters"], r"Steps: 3, .*Size: 128x128")
+        large = base64.b64encode(self.picture(136)).decode()
+        failed = server.ended(self.submit(server, init_image=large, width=None, height=None)["id"])
+        self.assertEqual(failed["error"]["message"],
+                         "init_image: this server allows sides of at most 128 pixels, found 136 x 136")
+
+    def picture(self, side):
+        self.sdvk("generate", "x", "-m", service.program.MODEL, "--width", side, "--height", side, "--steps", 1, "-o",
+                  "large.png")
+        return (self.folder / "large.png").read_bytes()
+
+    def test_seeds_keep_their_digits(self):
+        server = self.serve("--state", "state").ready()
+        job = self.submit(server, seed=2 ** 53 - 1, count=2)
+        self.assertEqual(job["seed"], 2 ** 53 - 1)
+        done = server.ended(job["id"])
+        self.assertEqual([image["seed"] for image in done["images"]], [2 ** 53 - 1, 2 ** 53])
+        with contextlib.closing(sqlite3.connect(self.folder / "state/jobs.sqlite")) as store:
+            request = json.loads(store.execute("SELECT request FROM jobs").fetchone()[0])
+        self.assertEqual(request["seed"], 2 ** 53 - 1)  # which a restarted server would read
+
+    def test_lists_by_pages(self):
+        server = self.serve()
+        ids = [self.submit(server)["id"] for _ in range(3)]
+        found = server.get("/v1/jobs?skip=1&limit=1").json()["jobs"]
+        self.assertEqual([job["id"] for job in found], [ids[1]])
+        for query, message in (("limit=0", "limit: expected a whole number from 1 to 500, found '0'"),
+                               ("limit=x", "limit: expected a whole number from 1 to 500, found 'x'"),
+                               ("skip=-1", "skip: expected a whole number from 0 to 2147483647, found '-1'")):
+            reply = server.get("/v1/jobs?" + query)
+            self.assertEqual((reply.status, reply.json()), (422, {"error": message, "field": query.split("=")[0]}))
 
     def test_limits_of_queue_and_body(self):
         server = self.serve("--max-queue", 2, "--max-body", 1).ready()

@@ -5,6 +5,7 @@ import http.server
 import json
 import signal
 import sqlite3
+import ssl
 import threading
 import time
 import unittest
@@ -21,7 +22,7 @@ SECRET = "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0"
 class Receiver:
     """Answers POSTs with the statuses that it is given, the last one again and again, and keeps what came."""
 
-    def __init__(self, *statuses):
+    def __init__(self, *statuses, tls=None):
         self.calls, self.statuses = [], list(statuses)
         receiver = self
 
@@ -40,6 +41,8 @@ class Receiver:
                 pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -119,6 +122,19 @@ class Webhooks(service.Case):
         self.assertEqual((code, errors), (0, f"sdvk-server: warning: the webhook of job {job} is given up after 2 "
                                              "tries: it answered with status 500\n"))
 
+    def test_an_address_that_cannot_prove_itself_is_told_nothing(self):
+        self.ok("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-keyout", "key.pem",
+                "-out", "certificate.pem")
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(self.folder / "certificate.pem", self.folder / "key.pem")
+        receiver = Receiver(200, tls=tls)
+        self.addCleanup(receiver.stop)
+        server = self.serve("--webhook-host", "localhost", "--webhook-tries", 1).ready()
+        self.submit(server, {"url": f"https://localhost:{receiver.port}/ended", "secret": SECRET})
+        line = server.process.stderr.readline()
+        self.assertRegex(line, "is given up after 1 tries: SSL ")
+        self.assertEqual(receiver.calls, [])
+
     def test_it_survives_the_server(self):
         receiver = self.receiver(500)
         server = self.serve("--state", "state", "--webhook-host", "localhost").ready()
@@ -134,6 +150,23 @@ class Webhooks(service.Case):
         self.assertEqual(len(receiver.calls), count + 1)
         with contextlib.closing(sqlite3.connect(self.folder / "state/jobs.sqlite")) as store:
             self.assertEqual(store.execute("SELECT id, webhook FROM jobs").fetchall(), [(job, None)])
+
+    def test_jobs_are_kept_until_it_is_told(self):
+        receiver = self.receiver(500)
+        server = self.serve("--keep-jobs", 0, "--webhook-host", "localhost").ready()
+        told = self.submit(server, receiver.hook())
+        receiver.wait(1)
+        self.forgotten(server, self.submit(server, None))
+        self.assertEqual(server.get(f"/v1/jobs/{told}").status, 200)
+        receiver.statuses, count = [200], len(receiver.calls)
+        self.check(receiver.wait(count + 1)[-1])
+        self.assertEqual(server.stop(), (0, ""))
+
+    def forgotten(self, server, job, seconds=60):
+        end = time.monotonic() + seconds
+        while server.get(f"/v1/jobs/{job}").status != 404:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.02)
 
     def test_a_job_of_a_killed_server_is_told_by_the_next(self):
         receiver = self.receiver(200)

@@ -1,6 +1,7 @@
 """What the tests of sdvk-server share: a server of their own, and requests to it."""
 import http.client
 import json
+import re
 import signal
 import struct
 import subprocess
@@ -111,3 +112,11 @@ class Case(program.Case):
         self.addCleanup(server.process.stderr.close)
         self.addCleanup(server.process.stdout.close)
         return server
+
+    def new_key(self, name, more=""):
+        """A key, appended to keys.txt in the test's folder."""
+        shown = self.ok(SERVER, "--new-key", name).stdout
+        key, line = re.fullmatch(r"key \(shown once\): (sdvk-[0-9a-f]{48})\nline for the file: (.*)\n", shown).groups()
+        with open(self.folder / "keys.txt", "a") as file:
+            file.write(f"{line}{more}\n")
+        return key
