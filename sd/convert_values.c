@@ -204,7 +204,7 @@ sd_status sd_convert_fill(void *values, const sd_file_tensor *tensor, uint64_t f
     struct sd_convert_values *v = values;
     struct sd_conversion *c = v->conversion;
     struct sd_convert_item *item = &c->items[tensor - c->tensors];
-    if (c->params->cancel && c->params->cancel->requested)
+    if (sd_cancel_requested(c->params->cancel))
         return sd_fail(err, SD_E_CANCELLED, "cancelled");
     sd_status status = v->item == item ? SD_OK : begin(v, item, err);
     if (status)

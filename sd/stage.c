@@ -9,7 +9,7 @@ sd_status sd_stage_begin(struct sd_stage *stage, const struct sd_vk_info *info, 
 
 static bool is_cancelled(void *user) {
     const struct sd_watch *watch = user;
-    return watch->cancel && watch->cancel->requested;
+    return sd_cancel_requested(watch->cancel);
 }
 
 static void on_compiled(void *user, uint32_t done, uint32_t all) {
