@@ -166,8 +166,7 @@ void sd_model_close(sd_model **model);
 /* Makes `uses` the LoRAs that are applied to the model, in this order; none with count 0. Only tensors that
  * change are loaded again, always from the file: the weights are then, bit for bit, those of a model opened
  * with the same set. With `lenient`, keys that fit nothing are ignored instead of refused. Files are checked
- * before anything changes; when the device fails later, the next call that needs the weights loads them
- * again. It cannot be cancelled; sd_generate with sd_params.loras can. */
+ * before anything changes; after a failure of the device the next run loads all again. Not cancellable. */
 sd_status sd_model_set_loras(sd_model *model, const sd_lora_use *uses, size_t count, bool lenient,
                              sd_error *err);
 
@@ -253,14 +252,12 @@ sd_status sd_picture_encode(const sd_picture *picture, const sd_encoding *encodi
 
 /* ---- generation ---- */
 
-/* Set before or during a call to stop it: within a step, or a tensor that is loaded. {0} is "not cancelled".
- */
+/* Set before or during a call to stop it within a step or a loaded tensor. {0} is "not cancelled". */
 typedef struct sd_cancel {
     volatile int requested;
 } sd_cancel;
 void sd_cancel_request(sd_cancel *cancel);
-/* NULL was not. Any thread. */
-bool sd_cancel_requested(const sd_cancel *cancel);
+bool sd_cancel_requested(const sd_cancel *cancel); /* false for NULL; any thread */
 
 typedef enum sd_phase {
     SD_PHASE_TEXT,

@@ -262,6 +262,8 @@ static void run(worker *w, job *j) {
         close_device(w);
     jobs_finish(w->jobs, &j, status, status ? err.message : NULL, images, count);
     w->job = NULL;
+    if (status == SD_E_DEVICE_LOST && open_device(w, &err))
+        write_log(NULL, SD_LOG_ERROR, err.message);
 }
 
 /* So that the first request does not wait for it. Its errors are those of the jobs that need it. */
