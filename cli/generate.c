@@ -365,7 +365,8 @@ int cli_generate(int argc, char **argv) {
         .vae = r.parts.vae,
         .taesd = r.parts.taesd,
         .text_encoders = {r.parts.text_encoders[0], r.parts.text_encoders[1]},
-        .lenient = r.params.lenient};
+        .lenient = r.params.lenient,
+        .cancel = r.params.cancel};
     if (sd_context_create(&context, &context_options, &err) ||
         sd_model_open(&model, context, r.model, &model_options, &err))
         code = cli_fail(&err);

@@ -29,12 +29,14 @@ sd_status sd_autoencoder_configure(sd_checkpoint *c, sd_error *err) {
 }
 
 static sd_status load(sd_weights *w, sd_vk *vk, const struct sd_checkpoint_part *part,
-                      sd_weight_precision precision, sd_error *err) {
-    return sd_weights_load(w, vk, &part->source, precision, err);
+                      sd_weight_precision precision, const sd_cancel *cancel, sd_error *err) {
+    struct sd_weight_source source = part->source;
+    sd_cancel_source(&source, cancel);
+    return sd_weights_load(w, vk, &source, precision, err);
 }
 
 sd_status sd_autoencoder_open(struct sd_autoencoder *a, sd_vk *vk, const sd_checkpoint *c,
-                              sd_weight_precision precision, sd_error *err) {
+                              sd_weight_precision precision, const sd_cancel *cancel, sd_error *err) {
     const struct sd_checkpoint_part *tiny = &c->part[SD_PART_TAESD];
     *a = (struct sd_autoencoder){.tiny_decoder = tiny->file != NULL};
     sd_status status = a->tiny_decoder ? sd_taesd_detect(&a->tiny_config, &tiny->source, err) : SD_OK;
@@ -45,11 +47,12 @@ sd_status sd_autoencoder_open(struct sd_autoencoder *a, sd_vk *vk, const sd_chec
         sd_taesd_bind_decoder(&a->tiny[half_decoder], a->decoder_weights, &a->tiny_config);
     else
         sd_vae_bind_decoder(&a->decoder, a->decoder_weights, &c->vae);
-    return load(a->decoder_weights, vk, a->tiny_decoder ? tiny : &c->part[SD_PART_VAE], precision, err);
+    return load(a->decoder_weights, vk, a->tiny_decoder ? tiny : &c->part[SD_PART_VAE], precision, cancel,
+                err);
 }
 
 sd_status sd_autoencoder_need_encoder(struct sd_autoencoder *a, sd_vk *vk, const sd_checkpoint *c,
-                                      sd_weight_precision precision, sd_error *err) {
+                                      sd_weight_precision precision, const sd_cancel *cancel, sd_error *err) {
     const struct sd_checkpoint_part *part = &c->part[a->tiny_encoder ? SD_PART_TAESD : SD_PART_VAE];
     if (a->encoder_weights)
         return SD_OK;
@@ -64,7 +67,7 @@ sd_status sd_autoencoder_need_encoder(struct sd_autoencoder *a, sd_vk *vk, const
         sd_taesd_bind_encoder(&a->tiny[half_encoder], a->encoder_weights, &a->tiny_config);
     else
         sd_vae_bind_encoder(&a->encoder, a->encoder_weights, &c->vae);
-    status = load(a->encoder_weights, vk, part, precision, err);
+    status = load(a->encoder_weights, vk, part, precision, cancel, err);
     if (status)
         sd_weights_destroy(vk, &a->encoder_weights);
     return status;

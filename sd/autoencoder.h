@@ -3,6 +3,7 @@
 #ifndef SD_AUTOENCODER_H
 #define SD_AUTOENCODER_H
 
+#include "sd/cancel.h"
 #include "sd/checkpoint.h"
 #include "vae/taesd.h"
 #include "vae/vae.h"
@@ -19,12 +20,12 @@ struct sd_autoencoder {
 /* Finds the VAE's configuration, for files->vae. SD_E_NOT_FOUND when there is neither VAE nor TAESD. */
 sd_status sd_autoencoder_configure(sd_checkpoint *files, sd_error *err);
 
-/* Loads the decoder. */
+/* Loads the decoder; `cancel` (or NULL) stops it, here and below. */
 sd_status sd_autoencoder_open(struct sd_autoencoder *a, sd_vk *vk, const sd_checkpoint *files,
-                              sd_weight_precision precision, sd_error *err);
+                              sd_weight_precision precision, const sd_cancel *cancel, sd_error *err);
 /* Loads the encoder unless it is there. SD_E_NOT_FOUND when the files have none. */
 sd_status sd_autoencoder_need_encoder(struct sd_autoencoder *a, sd_vk *vk, const sd_checkpoint *files,
-                                      sd_weight_precision precision, sd_error *err);
+                                      sd_weight_precision precision, const sd_cancel *cancel, sd_error *err);
 void sd_autoencoder_close(struct sd_autoencoder *a, sd_vk *vk);
 
 /* z [N,h,w,latent] as the decoder reads it -> picture [N,8h,8w,3] f32, about -1..1. */

@@ -75,7 +75,8 @@ static sd_status borrow(struct subject *s, const sd_bench_params *p, sd_error *e
         s->decoder = m->autoencoder.decoder;
         s->weights = m->autoencoder.decoder_weights;
     } else if (!strcmp(p->network, "encode")) {
-        status = sd_autoencoder_need_encoder(&m->autoencoder, m->context->vk, m->files, m->precision, err);
+        status = sd_autoencoder_need_encoder(&m->autoencoder, m->context->vk, m->files, m->precision,
+                                             p->cancel, err);
         s->encoder = m->autoencoder.encoder;
         s->weights = m->autoencoder.encoder_weights;
     } else

@@ -165,8 +165,8 @@ sd_status sd_encode(sd_model *model, const sd_params *p, const struct sd_watch *
     const struct sd_vae_config *config = &model->files->vae;
     uint32_t factor = 1u << (config->levels - 1), channels = config->latent_channels;
     size_t values = (size_t)(p->width / factor) * (p->height / factor) * channels;
-    sd_status status =
-        sd_autoencoder_need_encoder(a, model->context->vk, model->files, model->precision, err);
+    sd_status status = sd_autoencoder_need_encoder(a, model->context->vk, model->files, model->precision,
+                                                   model->cancel, err);
     if (!status)
         status = encode(model, p, watch, picture, channels, latent, err);
     struct sd_latent_scale s = sd_autoencoder_scale(a->tiny_encoder, config);

@@ -40,9 +40,8 @@ static void tell(const struct run *run, sd_phase phase, uint32_t step, uint32_t 
 }
 
 static sd_status report(const struct run *run, sd_phase phase, uint32_t step, sd_error *err) {
-    const sd_cancel *cancel = run->watch.cancel;
     tell(run, phase, step, run->request.steps - run->request.first);
-    return sd_cancel_requested(cancel) ? sd_fail(err, SD_E_CANCELLED, "cancelled") : SD_OK;
+    return sd_cancel_requested(run->watch.cancel) ? sd_fail(err, SD_E_CANCELLED, "cancelled") : SD_OK;
 }
 
 static void on_compiled(void *user, uint32_t done, uint32_t all) {
@@ -238,6 +237,7 @@ static sd_status make_latents(struct run *run, sd_model *model, const sd_params 
     run->began = sd_now();
     sd_status status = sd_request_resolve(&run->request, model, params, err);
     run->watch = (struct sd_watch){run->request.params.cancel, on_compiled, run};
+    model->cancel = run->watch.cancel;
     if (!status)
         status = read_prompts(run, err);
     if (!status)
@@ -251,6 +251,8 @@ static sd_status make_latents(struct run *run, sd_model *model, const sd_params 
 }
 
 static void clear_run(struct run *run) {
+    if (run->model)
+        run->model->cancel = NULL;
     sd_conditioning_clear(&run->conditioning);
     sd_prompt_clear(&run->prompt);
     sd_embeddings_clear(&run->embeddings);

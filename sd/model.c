@@ -87,7 +87,10 @@ sd_status sd_model_need_unet(sd_model *m, uint32_t height, uint32_t width, sd_er
     if (m->unet && m->unet->plain == plain)
         return SD_OK;
     sd_status status = bind_unet(m, plain, err);
-    return status ? status : load_unet(m, err);
+    if (!status)
+        status = load_unet(m, err);
+    m->broken = m->broken || status;
+    return status;
 }
 
 enum { training_steps = 1000 };
@@ -265,11 +268,16 @@ sd_status sd_model_describe(sd_model **out, sd_context *context, const char *pat
 sd_status sd_model_open(sd_model **out, sd_context *context, const char *path,
                         const sd_model_options *options, sd_error *err) {
     static const sd_model_options defaults;
-    sd_status status = sd_model_describe(out, context, path, options ? options : &defaults, err);
-    if (!status && !(status = load_text(*out, SD_LORA_TEXT, err)) &&
-        !(status = load_text(*out, SD_LORA_TEXT_2, err)) && !(status = load_unet(*out, err)))
-        status =
-            sd_autoencoder_open(&(*out)->autoencoder, context->vk, (*out)->files, (*out)->precision, err);
+    options = options ? options : &defaults;
+    sd_status status = sd_model_describe(out, context, path, options, err);
+    if (status)
+        return status;
+    sd_model *m = *out;
+    m->cancel = options->cancel;
+    if (!(status = load_text(m, SD_LORA_TEXT, err)) && !(status = load_text(m, SD_LORA_TEXT_2, err)) &&
+        !(status = load_unet(m, err)))
+        status = sd_autoencoder_open(&m->autoencoder, context->vk, m->files, m->precision, m->cancel, err);
+    m->cancel = NULL;
     if (status)
         sd_model_close(out);
     return status;

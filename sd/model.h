@@ -53,7 +53,8 @@ struct sd_model {
     struct sd_lora_uses loras, prompt_loras;
     sd_lora_targets *targets;
     struct sd_adapted adapted[SD_LORA_PARTS];
-    bool broken; /* a change of adapters was cut short */
+    bool broken;             /* loading was cut short: all weights are loaded again before the next run */
+    const sd_cancel *cancel; /* of the call that runs, or NULL */
     uint32_t width, height;
     char hash[SD_SHA256_HEX];
     char part_hash[SD_PARTS][SD_SHA256_HEX]; /* of the parts that were given beside the model, when needed */

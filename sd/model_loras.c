@@ -17,7 +17,9 @@ struct sd_weight_source sd_model_source(sd_model *m, sd_lora_part part) {
     static const sd_part parts[] = {
         [SD_LORA_UNET] = SD_PART_UNET, [SD_LORA_TEXT] = SD_PART_TEXT, [SD_LORA_TEXT_2] = SD_PART_TEXT_2};
     m->adapted[part] = (struct sd_adapted){m->files->part[parts[part]].source, &m->adapters, part};
-    return sd_adapted_source(&m->adapted[part]);
+    struct sd_weight_source source = sd_adapted_source(&m->adapted[part]);
+    sd_cancel_source(&source, m->cancel);
+    return source;
 }
 
 static sd_status name_layers(sd_model *m, sd_error *err) {
@@ -114,12 +116,8 @@ sd_status sd_model_set_loras(sd_model *m, const sd_lora_use *uses, size_t count,
 
 sd_status sd_model_use_loras(sd_model *m, const sd_params *p, const struct sd_prompt *prompt, sd_error *err) {
     struct sd_lora_uses set = {0}, tags = {0};
-    if (!p->loras && !prompt->lora_count && !m->prompt_loras.count)
-        return m->broken
-                   ? sd_fail(err, SD_E_DEVICE,
-                             "%s: a change of LoRAs failed half way; set them again or open the model again",
-                             m->files->path)
-                   : SD_OK;
+    if (!p->loras && !prompt->lora_count && !m->prompt_loras.count && !m->broken)
+        return SD_OK;
     sd_status status = sd_lora_uses_read(&tags, m->context, prompt, p->lenient, err);
     if (status)
         return status;

@@ -145,6 +145,7 @@ typedef struct sd_model_options {
     const struct sd_lora_use *loras; /* applied while the weights are loaded; see sd_model_set_loras */
     size_t lora_count;
     bool lenient;
+    struct sd_cancel *cancel; /* stops sd_model_open within a tensor or two; not used after it; may be NULL */
 } sd_model_options;
 
 /* A LoRA (or one of its relatives: LoCon, LoHa, LoKr, DoRA, OFT, BOFT, (IA)^3, GLoRA, full differences)
@@ -157,7 +158,7 @@ typedef struct sd_lora_use {
 
 /* Opens a single safetensors, GGUF or torch.save file (LDM names) or a diffusers folder: a path, or a name in
  * the context's model folder. A file with a UNet alone needs the other parts from the options. The file stays
- * mapped until the model closes. */
+ * mapped until the model closes. SD_E_CANCELLED after a cancel. */
 sd_status sd_model_open(sd_model **out, sd_context *context, const char *path,
                         const sd_model_options *options, sd_error *err);
 void sd_model_close(sd_model **model);
@@ -165,8 +166,7 @@ void sd_model_close(sd_model **model);
 /* Makes `uses` the LoRAs that are applied to the model, in this order; none with count 0. Only tensors that
  * change are loaded again, always from the file: the weights are then, bit for bit, those of a model opened
  * with the same set. With `lenient`, keys that fit nothing are ignored instead of refused. Files are checked
- * before anything changes; when the device fails later, the model refuses to generate until a call succeeds.
- */
+ * before anything changes; after a failure of the device the next run loads all again. Not cancellable. */
 sd_status sd_model_set_loras(sd_model *model, const sd_lora_use *uses, size_t count, bool lenient,
                              sd_error *err);
 
@@ -250,12 +250,12 @@ sd_status sd_picture_encode(const sd_picture *picture, const sd_encoding *encodi
 
 /* ---- generation ---- */
 
-/* Set before or during a run to stop it within a step. {0} is "not cancelled". */
+/* Set before or during a call to stop it within a step or a loaded tensor. {0} is "not cancelled". */
 typedef struct sd_cancel {
     volatile int requested; /* of the two functions below */
 } sd_cancel;
 void sd_cancel_request(sd_cancel *cancel);
-bool sd_cancel_requested(const sd_cancel *cancel); /* any thread; false for NULL */
+bool sd_cancel_requested(const sd_cancel *cancel); /* false for NULL; any thread */
 
 typedef enum sd_phase {
     SD_PHASE_TEXT,

@@ -352,10 +352,11 @@ static void too_large(exchange *x) {
     exchange_reply_text(x, 413, "application/json", text);
 }
 
-/* False when a sender goes on without end. */
+/* False when a sender goes on without end: beyond twice the limit, since many read no answer before they have
+ * sent all. */
 static bool receive(exchange *x, const char *data, size_t size) {
     if (x->phase != receiving)
-        return (x->refused += size) <= x->server->max_body;
+        return (x->refused += size) <= 2 * x->server->max_body;
     if (x->size + size > x->server->max_body) {
         drop_body(x);
         too_large(x);
@@ -373,12 +374,16 @@ static void run_handler(struct task *task) {
     x->server->events.handle(x->server->events.user, x);
 }
 
+/* A refusal comes behind the body, or the sender would meet a closed connection; at once where the sender
+ * waits for a word before it sends, or would send without end. */
 static enum MHD_Result begin(http *server, exchange *x) {
-    const char *length = exchange_header(x, "Content-Length");
+    const char *header = exchange_header(x, "Content-Length");
+    unsigned long long length = header ? strtoull(header, NULL, 10) : 0;
     bool admitted = server->events.admit(server->events.user, x);
-    if (admitted && length && strtoull(length, NULL, 10) > server->max_body)
+    if (admitted && length > server->max_body)
         too_large(x);
-    return x->phase == refused ? queue_answer(x) : MHD_YES;
+    bool now = exchange_header(x, "Expect") || length > 2 * server->max_body;
+    return x->phase == refused && now ? queue_answer(x) : MHD_YES;
 }
 
 static enum MHD_Result on_request(void *user, struct MHD_Connection *connection, const char *url,
@@ -407,7 +412,8 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
         MHD_suspend_connection(connection);
         pthread_mutex_unlock(&x->lock);
         x->task.run = run_handler;
-        pool_run(server->pool, &x->task);
+        if (!pool_run(server->pool, &x->task))
+            exchange_reply_text(x, 503, "application/json", "{\"error\":\"the server is stopping\"}");
         return MHD_YES;
     }
     return queue_answer(x);

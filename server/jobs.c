@@ -17,6 +17,7 @@ struct jobs {
     store *store;
     job *first, **last; /* waiting */
     job *running;
+    job *unsaved; /* have ended, which the store could not take yet */
     uint32_t waiting;
     bool stopping, nudged;
     double durations[remembered];
@@ -58,10 +59,16 @@ static bool make_id(char out[JOB_ID]) {
 
 /* ---- life of a job ---- */
 
-static void destroy(job *j) {
+static void drop_results(job *j) {
     for (uint32_t i = 0; j->results && i < j->row.images; i++)
         store_image_clear(&j->results[i]);
     free(j->results);
+    j->results = NULL;
+    j->row.images = 0;
+}
+
+static void destroy(job *j) {
+    drop_results(j);
     free(j->preview);
     job_request_clear(&j->request);
     store_row_clear(&j->row);
@@ -100,27 +107,44 @@ static void enqueue(jobs *all, job *j) {
     pthread_cond_signal(&all->more);
 }
 
-/* Writes the end to the store and tells it. What cannot be stored has failed, for those who watch; after a
- * restart it is made again. */
-static void end(jobs *all, job *j, enum job_state state) {
-    sd_error err;
-    j->row.state = state;
-    j->row.finished = now();
-    if (!j->parked && store_finish(all->store, &j->row, j->results, &err)) {
-        free(j->row.error);
-        j->row.state = JOB_FAILED;
-        j->row.status = err.status;
-        j->row.error = strdup(err.message);
-    }
-    if (all->observer.ended)
-        all->observer.ended(all->observer.user, j);
-    tell(j, JOB_ENDED);
-}
-
 static void set_error(job *j, sd_status status, const char *text) {
     free(j->row.error);
     j->row.status = status;
     j->row.error = text ? strdup(text) : NULL;
+}
+
+/* Ends that the store can take now, after a full disk has room again. */
+static void save_ends(jobs *all) {
+    for (job *j; (j = all->unsaved) && !store_finish(all->store, &j->row, NULL, NULL);) {
+        all->unsaved = j->next;
+        let_go(j);
+    }
+}
+
+/* A job whose pictures cannot be stored has failed. Its end is kept until the store takes it; when the server
+ * is killed before that, the job is made again after the restart. */
+static void keep_end(jobs *all, job *j, const sd_error *err) {
+    drop_results(j);
+    if (j->row.state == JOB_DONE) {
+        j->row.state = JOB_FAILED;
+        set_error(j, err->status, err->message);
+    }
+    j->holders++;
+    j->next = all->unsaved;
+    all->unsaved = j;
+}
+
+/* Writes the end to the store and tells it. */
+static void end(jobs *all, job *j, enum job_state state) {
+    sd_error err;
+    j->row.state = state;
+    j->row.finished = now();
+    save_ends(all);
+    if (!j->parked && store_finish(all->store, &j->row, j->results, &err))
+        keep_end(all, j, &err);
+    if (all->observer.ended)
+        all->observer.ended(all->observer.user, j);
+    tell(j, JOB_ENDED);
 }
 
 /* ---- opening ---- */
@@ -216,6 +240,11 @@ void jobs_close(jobs **handle) {
         next = j->next;
         let_go(j);
     }
+    save_ends(all);
+    for (job *j; (j = all->unsaved);) {
+        all->unsaved = j->next;
+        let_go(j);
+    }
     store_close(&all->store);
     pthread_mutex_destroy(&all->lock);
     pthread_cond_destroy(&all->more);
@@ -281,6 +310,7 @@ static enum submitted accept(jobs *all, job *j, sd_error *err) {
         return SUBMIT_FULL;
     if (all->observer.accepted && all->observer.accepted(all->observer.user, j, j->row.request, err))
         return SUBMIT_STORE;
+    save_ends(all);
     if (store_add(all->store, &j->row, j->images, err)) {
         j->row.state = JOB_FAILED;
         if (all->observer.ended)
@@ -340,6 +370,8 @@ static job *find(jobs *all, const char *id) {
 job *jobs_find(jobs *all, const char *id) {
     pthread_mutex_lock(&all->lock);
     job *j = find(all, id);
+    for (job *k = all->unsaved; k && !j; k = k->next)
+        j = strcmp(k->row.id, id) ? NULL : k;
     if (j)
         j->holders++;
     pthread_mutex_unlock(&all->lock);

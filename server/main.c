@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -60,6 +61,17 @@ static bool find_samples(struct config *c) {
         }
     }
     return false;
+}
+
+/* Every client is an open file; the usual limit is 1024. */
+static void allow_files(const struct config *c) {
+    enum { others = 256 }; /* models, the device, logs, the job store */
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)c->max_connections + others;
+    if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < wanted) {
+        limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
 }
 
 /* Waits for a signal to end, or, with `seconds`, for that long. True when one came. */
@@ -152,6 +164,8 @@ int main(int argc, char **argv) {
     if (!s.config.models && !s.config.model && !find_samples(&s.config))
         return fail("expected --models DIR or --model NAME, found neither, and no sample model");
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is met like a full disk */
+    allow_files(&s.config);
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
@@ -165,8 +179,9 @@ int main(int argc, char **argv) {
     else
         code = serve(&s);
     worker_stop(&s.worker);
-    pool_stop(&s.pool);
-    http_stop(&s.http);
+    pool_stop(s.pool);
+    http_stop(&s.http); /* until now clients that are connected may ask for more */
+    pool_destroy(&s.pool);
     webhook_stop(&s.webhook);
     a1111_options_destroy(&s.a1111);
     jobs_close(&s.jobs);

@@ -45,12 +45,11 @@ pool *pool_start(unsigned threads) {
         if (thread_start(&p->threads[p->count], work, p))
             break;
     if (!p->count)
-        pool_stop(&p);
+        pool_destroy(&p);
     return p;
 }
 
-void pool_stop(pool **handle) {
-    pool *p = *handle;
+void pool_stop(pool *p) {
     if (!p)
         return;
     pthread_mutex_lock(&p->lock);
@@ -59,17 +58,27 @@ void pool_stop(pool **handle) {
     pthread_mutex_unlock(&p->lock);
     for (unsigned i = 0; i < p->count; i++)
         pthread_join(p->threads[i], NULL);
+}
+
+void pool_destroy(pool **handle) {
+    pool *p = *handle;
+    if (!p)
+        return;
     pthread_mutex_destroy(&p->lock);
     pthread_cond_destroy(&p->more);
     free(p);
     *handle = NULL;
 }
 
-void pool_run(pool *p, struct task *task) {
+bool pool_run(pool *p, struct task *task) {
     pthread_mutex_lock(&p->lock);
-    task->next = NULL;
-    *p->last = task;
-    p->last = &task->next;
-    pthread_cond_signal(&p->more);
+    bool taken = !p->stopping;
+    if (taken) {
+        task->next = NULL;
+        *p->last = task;
+        p->last = &task->next;
+        pthread_cond_signal(&p->more);
+    }
     pthread_mutex_unlock(&p->lock);
+    return taken;
 }

@@ -61,8 +61,10 @@ void store_image_clear(struct store_image *image) {
 }
 
 static sd_status fail(const store *s, int code, sd_error *err) {
-    return sd_fail(err, code == SQLITE_NOMEM ? SD_E_MEMORY : SD_E_IO, "%s: %s", s->path,
-                   code == SQLITE_FULL ? "the disk is full" : sqlite3_errmsg(s->db));
+    int cause = code == SQLITE_IOERR || code == SQLITE_CANTOPEN ? sqlite3_system_errno(s->db) : 0;
+    return sd_fail(err, code == SQLITE_NOMEM ? SD_E_MEMORY : SD_E_IO, cause ? "%s: %s: %s" : "%s: %s",
+                   s->path, code == SQLITE_FULL ? "the disk is full" : sqlite3_errmsg(s->db),
+                   strerror(cause));
 }
 
 /* Binds by letters: t text or NULL, i int64_t, d double, b a blob (pointer, size_t). */
@@ -160,7 +162,9 @@ sd_status store_started(store *s, const char *id, double when, sd_error *err) {
     return status;
 }
 
-static int finish(store *s, const struct store_row *r, const struct store_image *images) {
+/* With the lock held. */
+static sd_status finish(store *s, const struct store_row *r, const struct store_image *images,
+                        sd_error *err) {
     int code = run(s, "BEGIN IMMEDIATE", "");
     for (uint32_t i = 0; i < r->images && !code; i++)
         code = run(s, "INSERT INTO images(job, n, jpeg, seed, infotext, json, data) VALUES(?,?,?,?,?,?,?)",
@@ -171,16 +175,16 @@ static int finish(store *s, const struct store_row *r, const struct store_image 
                    (int64_t)r->state, r->finished, (int64_t)r->images, (int64_t)r->status, r->error, r->id);
     if (!code)
         code = run(s, "COMMIT", "");
-    if (code)
+    sd_status status = code ? fail(s, code, err) : SD_OK;
+    if (!sqlite3_get_autocommit(s->db)) /* some errors have taken the transaction back already */
         sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
-    return code;
+    return status;
 }
 
 sd_status store_finish(store *s, const struct store_row *row, const struct store_image *images,
                        sd_error *err) {
     pthread_mutex_lock(&s->lock);
-    int code = finish(s, row, images);
-    sd_status status = code ? fail(s, code, err) : SD_OK;
+    sd_status status = finish(s, row, images, err);
     pthread_mutex_unlock(&s->lock);
     return status;
 }

@@ -28,6 +28,7 @@ struct worker {
     uint64_t clock;
     job *job; /* that runs */
     atomic_bool unload;
+    sd_cancel stop; /* of what is loaded before the first job */
 };
 
 /* ---- models ---- */
@@ -84,11 +85,12 @@ static struct loaded *find_loaded(worker *w, const char *path, const char *vae) 
     return NULL;
 }
 
-static sd_status open_model(worker *w, const char *path, const char *vae, struct loaded **out,
-                            sd_error *err) {
+static sd_status open_model(worker *w, const char *path, const char *vae, sd_cancel *cancel,
+                            struct loaded **out, sd_error *err) {
     const char *p = w->config->precision;
     const sd_model_options options = {.vae = vae,
                                       .lenient = w->config->lenient,
+                                      .cancel = cancel,
                                       .precision = p && !strcmp(p, "f32")   ? SD_PRECISION_F32
                                                    : p && !strcmp(p, "f16") ? SD_PRECISION_F16
                                                                             : SD_PRECISION_AUTO};
@@ -112,14 +114,14 @@ static sd_status open_model(worker *w, const char *path, const char *vae, struct
     return status;
 }
 
-static sd_status use_model(worker *w, const char *name, const char *vae_name, struct loaded **out,
-                           sd_error *err) {
+static sd_status use_model(worker *w, const char *name, const char *vae_name, sd_cancel *cancel,
+                           struct loaded **out, sd_error *err) {
     char *path = NULL, *vae = NULL;
     sd_status status = catalog_model(w->catalog, name, &path, err);
     if (!status && vae_name)
         status = catalog_file(w->catalog, SD_LIBRARY_VAE, vae_name, &vae, err);
     if (!status && !(*out = find_loaded(w, path, vae)))
-        status = open_model(w, path, vae, out, err);
+        status = open_model(w, path, vae, cancel, out, err);
     if (!status) {
         (*out)->used = ++w->clock;
         pthread_mutex_lock(&w->lock);
@@ -254,7 +256,7 @@ static sd_status render(worker *w, job *j, struct store_image **images, uint32_t
     if (!status)
         status = job_request_load(&j->request, w->config, err);
     if (!status)
-        status = use_model(w, j->request.model, j->request.vae, &slot, err);
+        status = use_model(w, j->request.model, j->request.vae, &j->cancel, &slot, err);
     if (!status && sd_cancel_requested(&j->cancel))
         status = sd_fail(err, SD_E_CANCELLED, "cancelled");
     if (!status)
@@ -278,14 +280,18 @@ static void run(worker *w, job *j) {
         close_device(w);
     jobs_finish(w->jobs, &j, status, status ? err.message : NULL, images, count);
     w->job = NULL;
+    if (status == SD_E_DEVICE_LOST && open_device(w, &err))
+        write_log(NULL, SD_LOG_ERROR, err.message);
 }
 
 /* So that the first request does not wait for it. Its errors are those of the jobs that need it. */
 static void warm_up(worker *w) {
     struct loaded *slot;
     sd_error err;
-    if (open_device(w, &err) || use_model(w, NULL, NULL, &slot, &err))
-        write_log(NULL, SD_LOG_ERROR, err.message);
+    if (open_device(w, &err) || use_model(w, NULL, NULL, &w->stop, &slot, &err)) {
+        if (err.status != SD_E_CANCELLED)
+            write_log(NULL, SD_LOG_ERROR, err.message);
+    }
 }
 
 static void *work(void *user) {
@@ -325,6 +331,7 @@ void worker_stop(worker **handle) {
     worker *w = *handle;
     if (!w)
         return;
+    sd_cancel_request(&w->stop);
     pthread_join(w->thread, NULL);
     pthread_mutex_destroy(&w->lock);
     free(w);

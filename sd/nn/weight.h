@@ -113,6 +113,9 @@ struct sd_weight_source {
      * NULL. With this function quantised layers whose edits are such keep their blocks where that takes less
      * memory, and have the factors at their side. NULL: all edits are merged. */
     uint64_t (*low_rank)(void *user, const char *name, const struct sd_low_rank *out);
+    /* NULL, or asked before each tensor whether to stop: SD_E_CANCELLED. */
+    bool (*cancelled)(const void *cancel);
+    const void *cancel;
 };
 
 /* Precision of the packed weights. */

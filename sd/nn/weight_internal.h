@@ -30,6 +30,9 @@ void sd_weights_unplace(sd_weights *w, sd_vk *vk);
 /* Rows of one part of a stack. */
 uint32_t sd_weight_part_rows(const sd_weight *w);
 
+/* SD_E_CANCELLED once the source is to stop. */
+sd_status sd_weight_source_goes_on(const struct sd_weight_source *source, sd_error *err);
+
 /* Records the packing of a part: from where `edit` leaves it as f32, or (`edit` NULL) from the file in pieces
  * that fit the scratch. */
 sd_status sd_weight_pack(struct sd_upload *u, const sd_weight *w, uint32_t part, const struct sd_raw *raw,

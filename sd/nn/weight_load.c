@@ -161,9 +161,14 @@ sd_status sd_weights_place(sd_weights *w, sd_vk *vk, sd_error *err) {
     return SD_OK;
 }
 
+sd_status sd_weight_source_goes_on(const struct sd_weight_source *source, sd_error *err) {
+    return source->cancelled && source->cancelled(source->cancel) ? sd_fail(err, SD_E_CANCELLED, "cancelled")
+                                                                  : SD_OK;
+}
+
 static sd_status load_one(struct sd_upload *u, const sd_weight *w, const struct sd_weight_source *source,
                           sd_error *err) {
-    sd_status status = SD_OK;
+    sd_status status = sd_weight_source_goes_on(source, err);
     for (uint32_t part = 0; part < w->parts && !status; part++) {
         struct sd_raw raw;
         sd_edit edit;

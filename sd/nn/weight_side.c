@@ -111,7 +111,7 @@ sd_status sd_weights_load_sides(sd_weights *w, sd_vk *vk, const struct sd_weight
     if (!status && !(status = sd_weights_place(w->sides, vk, err)) && w->sides->count &&
         !(status = sd_upload_begin(&u, vk, err))) {
         for (uint32_t i = 0; i < w->count && !status; i++)
-            if (w->list[i]->side)
+            if (w->list[i]->side && !(status = sd_weight_source_goes_on(source, err)))
                 status = load_one(&u, w->list[i], source, err);
         status = sd_upload_end(&u, status, err);
     }

@@ -1,6 +1,7 @@
 """Rendering with the command line: files, metadata, determinism, interruption."""
 import json
 import os
+import pathlib
 import pty
 import re
 import select
@@ -12,7 +13,7 @@ import unittest
 import zlib
 
 import program
-from program import MODEL, SDVK, run
+from program import MODEL, ROOT, SDVK, run
 
 SMALL = ["-m", MODEL, "--width", "64", "--height", "64", "--steps", "2"]
 
@@ -157,6 +158,23 @@ class Generate(program.Case):
             self.assertLess(time.monotonic() - began, 10)
             self.assertEqual((child.returncode, out), (130, ""))
             self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_interrupt_while_loading(self):
+        """The line about the LoRAs, printed once all is loaded, never comes. A busy machine may load it all before
+        the signal arrives, so that there are several tries."""
+        for _ in range(10):
+            child = subprocess.Popen([str(a) for a in (SDVK, "generate", "x", *SMALL, "--models", ROOT / "samples",
+                                                       *["--lora", "acme:0.1"] * 8)],
+                                     cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            while child.poll() is None and "acme" not in pathlib.Path(f"/proc/{child.pid}/maps").read_text():
+                pass
+            child.send_signal(signal.SIGINT)
+            out, errors = child.communicate(timeout=60)
+            self.assertEqual((child.returncode, out), (130, ""), errors)
+            self.assertEqual(list(self.folder.iterdir()), [])
+            if "LoRA acme" not in errors:
+                return
+        self.fail(errors)
 
     def test_bar_on_a_terminal(self):
         reader, terminal = pty.openpty()

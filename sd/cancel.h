@@ -1,0 +1,11 @@
+/* Whether a call is to stop, for the rooms below. Internal to the sd room. */
+#ifndef SD_CANCEL_H
+#define SD_CANCEL_H
+
+#include "sd/nn/weight.h"
+#include "sd/sd.h"
+
+/* From now on loading from the source stops with the request; `cancel` NULL: never. */
+void sd_cancel_source(struct sd_weight_source *source, const sd_cancel *cancel);
+
+#endif

@@ -1,0 +1,203 @@
+"""sdvk-server under kill -9, a disk that is full, a store that cannot be written, and a device that is lost: every
+job that was accepted ends exactly once, no picture is torn, and the server lives on."""
+import hashlib
+import http.client
+import json
+import os
+import pathlib
+import random
+import resource
+import signal
+import threading
+import time
+import unittest
+
+import service
+from generate import pixels
+from service import SMALL
+
+CC = os.environ.get("CC", "cc")
+SEEDS = range(4)
+
+
+def request(seed):
+    return {"prompt": "an acme red mug", **SMALL, "steps": 1, "seed": seed}
+
+
+class Clients:
+    """Threads that submit jobs, each under a key of its own, and ask again until they know that it was accepted,
+    whatever happens to the server meanwhile."""
+
+    def __init__(self, count):
+        self.server, self.stopping = None, False
+        self.jobs = {}  # key: (id, seed)
+        self.threads = [threading.Thread(target=self.work, args=(number,)) for number in range(count)]
+
+    def start(self, server):
+        self.server = server
+        for thread in self.threads:
+            thread.start()
+
+    def stop(self):
+        self.stopping = True
+        for thread in self.threads:
+            thread.join()
+
+    def work(self, number):
+        turn = 0
+        while not self.stopping:
+            key, seed = f"{number}-{turn}", (number + turn) % len(SEEDS)
+            try:
+                reply = self.server.post("/v1/jobs", request(seed), headers={"Idempotency-Key": key}, timeout=60)
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.005)  # it was killed; the next one is asked
+                continue
+            if reply.status in (200, 202):
+                self.jobs[key] = (reply.json()["id"], seed)
+                turn += 1
+            else:
+                assert reply.status == 429, reply.body
+                time.sleep(0.02)
+
+
+class Faults(service.Case):
+    def reference(self):
+        """Hash of each seed's picture, from a server that nothing happens to."""
+        server = self.serve().ready()
+        hashes = {}
+        for seed in SEEDS:
+            job = server.ended(server.post("/v1/jobs", request(seed)).json()["id"])
+            picture = server.get(job["images"][0]["url"]).body
+            pixels(picture)
+            hashes[seed] = hashlib.sha256(picture).hexdigest()
+        server.stop()
+        self.assertEqual(len(set(hashes.values())), len(SEEDS))
+        return hashes
+
+    def done_of(self, server):
+        text = server.get("/metrics").body.decode()
+        return int(text.split('sdvk_jobs_total{state="done"} ')[1].split("\n")[0])
+
+    def all_jobs(self, server):
+        jobs = []
+        while page := server.get(f"/v1/jobs?limit=500&skip={len(jobs)}").json()["jobs"]:
+            jobs += page
+        return jobs
+
+    def test_kill_at_random_moments(self):
+        hashes = self.reference()
+        draw = random.Random(20)
+        arguments = ("--state", "state", "--audit", "audit.jsonl", "--max-queue", 12)
+        clients = Clients(4)
+        self.addCleanup(clients.stop)
+        server = self.serve(*arguments)
+        clients.start(server)
+        for kill in range(50):
+            # Most while it takes up its jobs and loads the model, the rest while pictures are finished and stored.
+            if kill % 3 == 2:
+                while not self.done_of(server):
+                    time.sleep(0.01)
+                time.sleep(draw.uniform(0, 0.3))
+            else:
+                time.sleep(draw.uniform(0, 0.5))
+            server.stop(signal.SIGKILL)
+            clients.server = server = self.serve(*arguments)
+        clients.stop()
+        for job, seed in clients.jobs.values():
+            ended = server.ended(job)
+            self.assertEqual((ended["state"], ended["seed"], len(ended["images"])), ("done", seed, 1), ended)
+            picture = server.get(ended["images"][0]["url"]).body
+            self.assertEqual(hashlib.sha256(picture).hexdigest(), hashes[seed])
+        known = {job for job, _ in clients.jobs.values()}
+        self.assertEqual(len(known), len(clients.jobs))
+        self.assertEqual(sorted(job["id"] for job in self.all_jobs(server)), sorted(known))
+        self.assertEqual(server.stop()[0], 0)
+        self.check_audit(known)
+        print(f"{len(known)} jobs through 50 kills")
+
+    def check_audit(self, jobs):
+        """Accepted once, done at most once: a server that is killed between storing an end and writing it into the
+        log leaves the entry out."""
+        self.sdvk("audit", "verify", "audit.jsonl")
+        entries = [json.loads(line)["entry"] for line in (self.folder / "audit.jsonl").read_text().splitlines()]
+        accepted = [entry["job"] for entry in entries if entry["event"] == "accepted"]
+        done = [entry["job"] for entry in entries if entry["event"] == "done"]
+        self.assertEqual(len(set(accepted)), len(accepted))
+        self.assertEqual(len(set(done)), len(done))
+        self.assertLessEqual(jobs, set(accepted))
+        self.assertLessEqual(set(done), jobs)
+        self.assertGreaterEqual(len(done), len(jobs) - 50)
+
+    # ---- the disk ----
+
+    def submit(self, server, **fields):
+        return server.post("/v1/jobs", {**request(0), **fields})
+
+    def test_a_full_disk(self):
+        """No file of the server may grow beyond a size that the job store soon reaches."""
+        server = self.serve("--state", "state").ready()
+        hold = self.submit(server, steps=60).json()["id"]
+        waiting = self.submit(server).json()["id"]
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+        refused = self.submit(server)
+        self.assertEqual(refused.status, 503)
+        self.assertIn("the job cannot be kept: state/jobs.sqlite: disk I/O error", refused.json()["error"])
+        for job in (hold, waiting):
+            ended = server.ended(job)
+            self.assertEqual((ended["state"], ended["error"]["code"]), ("failed", "io"))
+            self.assertIn("state/jobs.sqlite: disk I/O error", ended["error"]["message"])
+        self.assertEqual(self.submit(server).status, 503)
+        self.assertEqual(server.get("/healthz").status, 200)
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        later = self.submit(server)
+        self.assertEqual(later.status, 202)
+        self.assertEqual(server.ended(later.json()["id"])["state"], "done")
+        self.assertEqual(server.stop()[0], 0)
+        # What ended while the disk was full has ended once, also after a restart.
+        server = self.serve("--state", "state").ready()
+        for job in (hold, waiting):
+            self.assertEqual(server.get(f"/v1/jobs/{job}").json()["state"], "failed")
+
+    def test_a_store_that_cannot_be_written(self):
+        (self.folder / "file").write_text("")
+        (self.folder / "torn").mkdir()
+        (self.folder / "torn/jobs.sqlite").write_bytes(b"no database at all" * 100)
+        for name, message in (("file", "file/jobs.sqlite: unable to open database file: Not a directory"),
+                              ("no/where", "no/where: No such file or directory"),
+                              ("torn", "torn/jobs.sqlite: file is not a database")):
+            done = service.program.run(service.SERVER, "--state", name, "--listen", "127.0.0.1:0", cwd=self.folder)
+            self.assertEqual((done.returncode, done.stderr), (1, f"sdvk-server: {message}\n"))
+
+    # ---- the device ----
+
+    def test_a_lost_device(self):
+        # A list of libraries is split at blanks, which the folder has.
+        library, trigger = self.folder / "lost_device.so", self.folder / "lose"
+        self.ok(CC, "-shared", "-fPIC", "-O1", pathlib.Path(__file__).with_name("lost_device.c"), "-o", library, "-ldl")
+        server = self.serve(env={**os.environ, "LD_PRELOAD": f"./{library.name}", "LOSE_DEVICE": str(trigger)}).ready()
+        first = self.submit(server, steps=100).json()["id"]
+        second = self.submit(server).json()["id"]
+        while not server.get(f"/v1/jobs/{first}").json().get("progress", {}).get("step"):
+            time.sleep(0.01)
+        trigger.write_text("")
+        lost = server.ended(first)
+        self.assertEqual((lost["state"], lost["error"]["code"]), ("failed", "device_lost"))
+        self.assertFalse(trigger.exists())
+        self.assertEqual(server.ended(second)["state"], "done")
+        server.ready()
+        metrics = server.get("/metrics").body.decode()
+        for line in ("sdvk_lost_devices_total 1", 'sdvk_jobs_total{state="failed"} 1', 'sdvk_jobs_total{state="done"} 1'):
+            self.assertIn(line + "\n", metrics)
+        # With nothing to do it opens the device again all the same.
+        third = self.submit(server, steps=100).json()["id"]
+        while not server.get(f"/v1/jobs/{third}").json().get("progress", {}).get("step"):
+            time.sleep(0.01)
+        trigger.write_text("")
+        self.assertEqual(server.ended(third)["error"]["code"], "device_lost")
+        server.ready()
+        code, errors = server.stop()
+        self.assertEqual(code, 0, errors)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
