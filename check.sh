@@ -76,6 +76,6 @@ if (($#)); then
     exit 0
 fi
 stage build -DSDVK_TESTS=ON --
-stage build-asan -DSDVK_TESTS=ON -DSDVK_SANITIZE=address,undefined -- -R '^(base|vk|io|sample|nn|op|clip|unet|vae|lora|sd|corpus)\.[a-z_0-9]+$'
+stage build-asan -DSDVK_TESTS=ON -DSDVK_SANITIZE=address,undefined -- -R '^(base|vk|io|sample|nn|op|clip|unet|vae|lora|sd|server|corpus)\.[a-z_0-9]+$'
 stage build-fuzz -DSDVK_TESTS=ON -DSDVK_FUZZ=ON -DSDVK_SANITIZE=address,undefined -DCMAKE_C_COMPILER=clang-14 -- -R '^fuzz\.'
 exit 0
