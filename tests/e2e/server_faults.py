@@ -111,7 +111,7 @@ class Faults(service.Case):
         known = {job for job, _ in clients.jobs.values()}
         self.assertEqual(len(known), len(clients.jobs))
         self.assertEqual(sorted(job["id"] for job in self.all_jobs(server)), sorted(known))
-        self.assertEqual(server.stop()[0], 0)
+        self.assertEqual(server.stop(), (0, ""))
         self.check_audit(known)
         print(f"{len(known)} jobs through 50 kills")
 
@@ -152,7 +152,7 @@ class Faults(service.Case):
         later = self.submit(server)
         self.assertEqual(later.status, 202)
         self.assertEqual(server.ended(later.json()["id"])["state"], "done")
-        self.assertEqual(server.stop()[0], 0)
+        self.assertEqual(server.stop(), (0, ""))
         # What ended while the disk was full has ended once, also after a restart.
         server = self.serve("--state", "state").ready()
         for job in (hold, waiting):

@@ -128,7 +128,7 @@ class Load(service.Case):
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             self.assertIn(b"200 OK", connection.recv(4096))
         self.check(pulse)
-        self.assertEqual(server.stop()[0], 0)
+        self.assertEqual(server.stop(), (0, ""))
 
     def too_large(self, server):
         """The reason arrives, however the body comes; a sender without end is cut off."""
