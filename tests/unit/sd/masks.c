@@ -10,24 +10,11 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/sd/context.h"
+
 #include "sd/mask.h"
 
 #define MODEL SDVK_SOURCE_DIR "/tests/golden/networks/sd1"
-
-static int open_context(void **state) {
-    sd_error err;
-    const sd_context_options options = {.device = getenv("SDVK_TEST_DEVICE")};
-    if (!sd_context_create((sd_context **)state, &options, &err))
-        return 0;
-    print_error("%s\n", err.message);
-    return -1;
-}
-
-static int close_context(void **state) {
-    sd_context *context = *state;
-    sd_context_destroy(&context);
-    return 0;
-}
 
 /* Colours that change slowly, so that scaling has little to lose. */
 static sd_picture make_picture(uint32_t width, uint32_t height) {

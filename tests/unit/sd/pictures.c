@@ -11,24 +11,10 @@
 #include <cmocka.h>
 
 #include "sd/latent.h"
+#include "tests/unit/sd/context.h"
 #include "tests/unit/sd/psnr.h"
 
 #define GOLDEN SDVK_SOURCE_DIR "/tests/golden/"
-
-static int open_context(void **state) {
-    sd_error err;
-    const sd_context_options options = {.device = getenv("SDVK_TEST_DEVICE")};
-    if (!sd_context_create((sd_context **)state, &options, &err))
-        return 0;
-    print_error("%s\n", err.message);
-    return -1;
-}
-
-static int close_context(void **state) {
-    sd_context *context = *state;
-    sd_context_destroy(&context);
-    return 0;
-}
 
 static sd_model *open_model(void **state, const char *path, sd_precision precision) {
     sd_model *model;
