@@ -96,6 +96,20 @@ void catalog_close(catalog **c) {
     *c = NULL;
 }
 
+void catalog_hide(const catalog *c, char *message) {
+    const char *folder = c->config->models;
+    size_t n = folder ? strlen(folder) : 0;
+    while (n > 1 && folder[n - 1] == '/')
+        n--;
+    if (!n)
+        return;
+    for (char *at = message; (at = strstr(at, folder));) {
+        /* What is left is the path below it: "loras/acme.safetensors". */
+        size_t cut = n + (at[n] == '/' && at[n + 1]);
+        memmove(at, at + cut, strlen(at + cut) + 1);
+    }
+}
+
 const char *catalog_default(const catalog *c) {
     return c->name;
 }
@@ -109,7 +123,10 @@ sd_status catalog_model(const catalog *c, const char *name, char **path, sd_erro
 }
 
 sd_status catalog_file(const catalog *c, sd_library_kind kind, const char *name, char **path, sd_error *err) {
-    return sd_library_find(c->config->models, kind, name, path, err);
+    sd_status status = sd_library_find(c->config->models, kind, name, path, err);
+    if (status && err)
+        catalog_hide(c, err->message);
+    return status;
 }
 
 struct listing {

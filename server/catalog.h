@@ -23,6 +23,9 @@ sd_status catalog_file(const catalog *c, sd_library_kind kind, const char *name,
 sd_status catalog_each(const catalog *c, sd_library_kind kind,
                        void (*each)(void *user, const sd_library_file *file), void *user, sd_error *err);
 
+/* Leaves the folder of models out of a message: where the server keeps its files is nobody's business. */
+void catalog_hide(const catalog *c, char *message);
+
 /* Whether all that a request names is there; `field` (64 bytes) names the one that is not. */
 sd_status catalog_check(const catalog *c, const struct job_request *r, char *field, sd_error *err);
 

@@ -278,6 +278,7 @@ static void run(worker *w, job *j) {
     sd_status status = render(w, j, &images, &count, &err);
     if (status == SD_E_DEVICE_LOST)
         close_device(w);
+    catalog_hide(w->catalog, err.message);
     jobs_finish(w->jobs, &j, status, status ? err.message : NULL, images, count);
     w->job = NULL;
     if (status == SD_E_DEVICE_LOST && open_device(w, &err))

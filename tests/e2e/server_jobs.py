@@ -110,6 +110,8 @@ class Jobs(service.Case):
                  'loras: expected objects such as {"name": "acme", "unet": 0.8}, found 3'),
                 ({"loras": [{"name": "acme", "strength": 1}]}, "loras",
                  "loras: unknown field 'strength'; there are name, unet, text, blocks"),
+                ({"loras": [{"name": "acne"}]}, "loras",
+                 "loras: 'acne': no LoRA of this name in loras; did you mean 'acme'?"),
                 ({"loras": [{"name": "acme", "unet": 101}]}, "loras",
                  "loras: unet: expected a number from -100 to 100, found 101")]
         for fields, field, message in rows:
@@ -177,6 +179,10 @@ class Jobs(service.Case):
         bad = server.ended(self.submit(server, init_image="?")["id"])
         self.assertEqual(bad["error"]["message"],
                          "init_image: expected a picture as base64, found other characters")
+        # Where the server keeps its files is not told.
+        bad = server.ended(self.submit(server, prompt="a <lora:acne:1> mug")["id"])
+        self.assertEqual(bad["error"], {"code": "not_found", "message": "prompt: column 3: 'acne': no LoRA of this name "
+                                                                        "in loras; did you mean 'acme'?"})
         self.assertEqual(server.ended(self.submit(server)["id"])["state"], "done")
 
     def test_a_killed_server_goes_on(self):
