@@ -490,15 +490,16 @@ static uint16_t port_of(int fd) {
                                                : ((struct sockaddr_in *)&address)->sin_port);
 }
 
-http *http_start(const struct config *config, pool *workers, const struct http_events *events, char *message,
-                 size_t size) {
-    http *server = calloc(1, sizeof *server);
+bool http_start(http **out, const struct config *config, pool *workers, const struct http_events *events,
+                char *message, size_t size) {
+    http *server = *out = calloc(1, sizeof *server);
     int fd = server ? open_socket(config->listen, message, size) : -1;
     if (!server)
         snprintf(message, size, "out of memory");
     if (fd < 0) {
         free(server);
-        return NULL;
+        *out = NULL;
+        return false;
     }
     server->events = *events;
     server->pool = workers;
@@ -515,9 +516,9 @@ http *http_start(const struct config *config, pool *workers, const struct http_e
         snprintf(message, size, "--listen %s: the HTTP server could not start", config->listen);
         close(fd);
         free(server);
-        return NULL;
+        *out = NULL;
     }
-    return server;
+    return *out != NULL;
 }
 
 void http_quiesce(http *server) {

@@ -31,9 +31,10 @@ struct http_events {
     void (*finished)(void *user, exchange *x);
 };
 
-/* Listens on config->listen. NULL after writing a sentence to `message`. */
-http *http_start(const struct config *config, pool *pool, const struct http_events *events, char *message,
-                 size_t size);
+/* Listens on config->listen. False after writing a sentence to `message`. *out is there before the first
+ * request is. */
+bool http_start(http **out, const struct config *config, pool *pool, const struct http_events *events,
+                char *message, size_t size);
 /* No new connections from now on; those that are there go on. */
 void http_quiesce(http *http);
 /* Closes all connections; exchanges that wait for an answer must have got one. NULL-safe. */

@@ -76,22 +76,22 @@ cJSON *job_json_live(const job *j, uint32_t position) {
 struct look {
     cJSON *json;
     uint32_t position;
+    double typical; /* seconds of a job */
 };
 
 static void look(void *user, const job *j) {
     struct look *l = user;
     l->json = job_json_live(j, l->position);
+    if (j->row.state == JOB_QUEUED && l->typical > 0)
+        cJSON_AddNumberToObject(l->json, "estimate", l->typical * (l->position + 1));
 }
 
 cJSON *job_json(struct server *server, const char *id, sd_error *err) {
     struct store_row row;
     job *j = jobs_find(server->jobs, id);
     if (j) {
-        struct look l = {.position = jobs_position(server->jobs, j)};
+        struct look l = {.position = jobs_position(server->jobs, j), .typical = jobs_typical(server->jobs)};
         jobs_look(server->jobs, j, look, &l);
-        double typical = jobs_typical(server->jobs);
-        if (j->row.state == JOB_QUEUED && typical > 0)
-            cJSON_AddNumberToObject(l.json, "estimate", typical * (l.position + 1));
         job_release(server->jobs, &j);
         return l.json;
     }

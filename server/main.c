@@ -104,7 +104,7 @@ static int serve(struct server *s) {
     sd_error err;
     if (!(s->worker = worker_start(&s->config, s->jobs, s->catalog, &err)))
         return fail(err.message);
-    if (!(s->http = http_start(&s->config, s->pool, &events, message, sizeof message))) {
+    if (!http_start(&s->http, &s->config, s->pool, &events, message, sizeof message)) {
         jobs_stop(s->jobs, true);
         return fail(message);
     }
