@@ -2,9 +2,9 @@
 its queue, its end in the midst of it. It goes on answering, says why it refuses, and ends all that it accepted."""
 import http.client
 import json
+import os
 import pathlib
 import resource
-import signal
 import socket
 import statistics
 import threading
@@ -202,6 +202,7 @@ class Load(service.Case):
         text = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
         return int(text.split("RssAnon:")[1].split()[0])
 
+    @unittest.skipIf(os.environ.get("SDVK_SANITIZE"), "sanitizers keep what was freed")
     def test_nothing_grows(self):
         """Resident memory over many jobs, once the first have filled caches. docs/performance.md has the numbers of
         1,000; that many take too long here."""

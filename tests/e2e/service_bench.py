@@ -68,6 +68,23 @@ def typical(server, count, *call, **options):
     return f"{1e3 * statistics.median(seconds):.2f} ms ({reply.status})"
 
 
+def changing(server, fields):
+    """Median milliseconds of what writes into the job store, on the disk of the temporary folder."""
+    long = server.post("/v1/jobs", {**fields, "steps": 150}).json()["id"]
+    made, ended = [], []
+    for seed in range(50):
+        began = time.monotonic()
+        job = server.post("/v1/jobs", {**fields, "seed": seed}).json()["id"]
+        made.append(time.monotonic() - began)
+        began = time.monotonic()
+        server.call("DELETE", f"/v1/jobs/{job}")
+        ended.append(time.monotonic() - began)
+    server.call("DELETE", f"/v1/jobs/{long}")
+    print(f"POST of a job: {1e3 * statistics.median(made):.2f} ms, DELETE of one that waits: "
+          f"{1e3 * statistics.median(ended):.2f} ms")
+    server.ended(long)
+
+
 def main():
     pixels, steps, rounds = (int(text) for text in (*sys.argv[1:], *("256", "20", "3")[len(sys.argv) - 1:]))
     fields = {"prompt": "a red mug", "width": pixels, "height": pixels, "steps": steps}
@@ -80,6 +97,7 @@ def main():
                            ("POST of an invalid job", ("POST", "/v1/jobs", {"prompt": "x", "steps": -1})),
                            ("GET of a picture", ("GET", f"/v1/jobs/{job}/images/0"))):
             print(f"{name}: {typical(server, 300, *call)}")
+        changing(server, fields)
         service, row = [], []
         for _ in range(rounds):
             # What loading costs is taken off by a second run of fewer pictures.
