@@ -16,7 +16,7 @@ import time
 from program import MODEL, SDVK
 from service import Server
 
-CLIENTS, PICTURES = 8, 16
+CLIENTS, PICTURES = 8, 8
 
 
 def cpu_of(process):
