@@ -13,6 +13,7 @@ struct store {
     sqlite3 *db;
     pthread_mutex_t lock;
     char *path;
+    bool opened;
 };
 
 static const char schema[] =
@@ -60,11 +61,12 @@ void store_image_clear(struct store_image *image) {
     *image = (struct store_image){0};
 }
 
+/* Clients, who read messages of later than the start, need not know where files are. */
 static sd_status fail(const store *s, int code, sd_error *err) {
     int cause = code == SQLITE_IOERR || code == SQLITE_CANTOPEN ? sqlite3_system_errno(s->db) : 0;
     return sd_fail(err, code == SQLITE_NOMEM ? SD_E_MEMORY : SD_E_IO, cause ? "%s: %s: %s" : "%s: %s",
-                   s->path, code == SQLITE_FULL ? "the disk is full" : sqlite3_errmsg(s->db),
-                   strerror(cause));
+                   s->opened ? "the job store" : s->path,
+                   code == SQLITE_FULL ? "the disk is full" : sqlite3_errmsg(s->db), strerror(cause));
 }
 
 /* Binds by letters: t text or NULL, i int64_t, d double, b a blob (pointer, size_t). */
@@ -126,6 +128,8 @@ sd_status store_open(store **out, const char *folder, sd_error *err) {
     sd_status status = open_database(s, folder, err);
     if (status)
         store_close(&s);
+    else
+        s->opened = true;
     *out = s;
     return status;
 }

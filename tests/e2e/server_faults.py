@@ -141,11 +141,11 @@ class Faults(service.Case):
         resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
         refused = self.submit(server)
         self.assertEqual(refused.status, 503)
-        self.assertIn("the job cannot be kept: state/jobs.sqlite: disk I/O error", refused.json()["error"])
+        self.assertIn("the job cannot be kept: the job store: disk I/O error", refused.json()["error"])
         for job in (hold, waiting):
             ended = server.ended(job)
             self.assertEqual((ended["state"], ended["error"]["code"]), ("failed", "io"))
-            self.assertIn("state/jobs.sqlite: disk I/O error", ended["error"]["message"])
+            self.assertIn("the job store: disk I/O error", ended["error"]["message"])
         self.assertEqual(self.submit(server).status, 503)
         self.assertEqual(server.get("/healthz").status, 200)
         resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)

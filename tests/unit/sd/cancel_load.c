@@ -4,13 +4,9 @@
 #include "sd/model.h"
 #include "sd/vk/buffer.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
+#include "tests/unit/sd/context.h"
 
-#include <cmocka.h>
+#include <string.h>
 
 #define MOCKUP SDVK_SOURCE_DIR "/samples/mockup"
 #define ACME SDVK_SOURCE_DIR "/samples/loras/acme.safetensors"
@@ -41,19 +37,6 @@ static void arm(sd_cancel *cancel, unsigned at) {
     writes.cancel = cancel;
     writes.count = writes.after = 0;
     writes.at = at;
-}
-
-static int open_context(void **state) {
-    sd_error err;
-    if (!sd_context_create((sd_context **)state, &(sd_context_options){.cache_dir = ""}, &err))
-        return 0;
-    print_error("%s\n", err.message);
-    return -1;
-}
-
-static int close_context(void **state) {
-    sd_context_destroy((sd_context **)state);
-    return 0;
 }
 
 /* Stacked weights (query, key and value) are three parts of one tensor, and the last of them is under way. */
