@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need, builds, and runs every test: the plain build, the sanitizers' build and the fuzz
+# Installs what the tests need, builds, and runs every test: the plain build, the sanitizers' builds and the fuzz
 # targets. The last line is "N passed, N failed"; the exit code is 0 only when none failed.
 # ./check.sh REGEX runs only the tests of the plain build whose names match.
 set -uo pipefail
