@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-enum { side_vae = 24, side_tiny = 64 };
+enum { side_vae = 16, side_tiny = 64 };
 
 /* Means of squares of `factor` pixels; what is left over at the right and bottom is cut off. */
 static void average(const float *in, uint32_t width, uint32_t channels, uint32_t factor, float *out,

@@ -69,7 +69,7 @@ class Page(service.Case):
         page = self.open(server)
         self.fill(page, width="", height="", steps=100)
         page.click("#go")
-        expect(page.locator("#status")).to_contain_text("step 3 of 100", timeout=LONG)
+        expect(page.locator("#status")).to_contain_text(re.compile(r"step \d+ of 100"), timeout=LONG)
         expect(page.locator("#preview")).to_be_visible(timeout=LONG)
         self.show(page, "running")
         value = float(page.locator("#progress").get_attribute("value"))

@@ -249,7 +249,7 @@ static void follow_previews(void *user, const sd_progress *progress) {
     if (!progress->preview)
         return;
     assert_int_equal(progress->phase, SD_PHASE_STEP);
-    assert_int_equal(progress->preview->width, 128); /* 256 pixels are 32 latents, halved to fit 24 */
+    assert_int_equal(progress->preview->width, 128); /* 256 pixels are 32 latents, halved to fit 16 */
     assert_int_equal(progress->preview->height, 128);
     p->count++;
     p->last_step = progress->step;
