@@ -131,7 +131,6 @@ bool guard_admit(struct server *server, exchange *x) {
     const struct config *c = &server->config;
     const char *host = exchange_header(x, "Host"), *origin = exchange_header(x, "Origin");
     struct session *session = calloc(1, sizeof *session);
-    struct route_parts parts;
     exchange_set_user(x, session);
     if (!session)
         return refuse(x, 503, "out of memory");
@@ -145,7 +144,7 @@ bool guard_admit(struct server *server, exchange *x) {
         answer_preflight(x);
         return false;
     }
-    if (!(session->route = route_find(x, &parts)))
+    if (!(session->route = route_find(x, &session->parts)))
         return false;
     if ((session->route->flags & ROUTE_OPEN) || has_key(server, x, session))
         return true;

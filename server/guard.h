@@ -9,6 +9,7 @@ struct session {
     const struct key *key; /* NULL where none is needed */
     char job[JOB_ID];      /* that it made, or "" */
     const struct route *route;
+    struct route_parts parts; /* that its path leaves open */
 };
 
 /* SD_E_ARGUMENT when others than this machine could call without a key, and --insecure is not given. */

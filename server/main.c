@@ -23,13 +23,13 @@ static bool at_once(void *user, exchange *x) {
     const struct route *route = guard_session(x)->route;
     if (!(route->flags & ROUTE_AT_ONCE))
         return false;
-    route->handle(user, x, &(struct route_parts){0});
+    route->handle(user, x, &guard_session(x)->parts);
     return true;
 }
 
 static void handle(void *user, exchange *x) {
-    struct route_parts parts = {0};
-    route_find(x, &parts)->handle(user, x, &parts);
+    const struct session *s = guard_session(x);
+    s->route->handle(user, x, &s->parts);
 }
 
 static void finished(void *user, exchange *x) {

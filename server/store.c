@@ -91,16 +91,24 @@ static int bind(sqlite3_stmt *q, const char *types, va_list args) {
     return code;
 }
 
-/* One statement without a result. With the lock held. */
-static int run(store *s, const char *sql, const char *types, ...) {
+/* One statement; *number is its first column, 0 where there is no row. With the lock held. */
+static int step(store *s, int64_t *number, const char *sql, const char *types, va_list args) {
     sqlite3_stmt *q = NULL;
-    va_list args;
     int code = sqlite3_prepare_v2(s->db, sql, -1, &q, NULL);
-    va_start(args, types);
     if (code == SQLITE_OK && (code = bind(q, types, args)) == SQLITE_OK)
         code = sqlite3_step(q);
-    va_end(args);
+    *number = code == SQLITE_ROW ? sqlite3_column_int64(q, 0) : 0;
     sqlite3_finalize(q);
+    return code;
+}
+
+/* One statement without a result. With the lock held. */
+static int run(store *s, const char *sql, const char *types, ...) {
+    int64_t unused;
+    va_list args;
+    va_start(args, types);
+    int code = step(s, &unused, sql, types, args);
+    va_end(args);
     return code == SQLITE_DONE || code == SQLITE_ROW ? SQLITE_OK : code;
 }
 
@@ -318,18 +326,13 @@ sd_status store_get_image(store *s, const char *id, uint32_t n, struct store_ima
 
 /* One number. */
 static sd_status number(store *s, int64_t *out, sd_error *err, const char *sql, const char *types, ...) {
-    sqlite3_stmt *q = NULL;
     va_list args;
-    pthread_mutex_lock(&s->lock);
-    int code = sqlite3_prepare_v2(s->db, sql, -1, &q, NULL);
     va_start(args, types);
-    if (code == SQLITE_OK && (code = bind(q, types, args)) == SQLITE_OK)
-        code = sqlite3_step(q);
-    va_end(args);
-    *out = code == SQLITE_ROW ? sqlite3_column_int64(q, 0) : 0;
-    sqlite3_finalize(q);
+    pthread_mutex_lock(&s->lock);
+    int code = step(s, out, sql, types, args);
     sd_status status = code == SQLITE_ROW ? SD_OK : fail(s, code, err);
     pthread_mutex_unlock(&s->lock);
+    va_end(args);
     return status;
 }
 
