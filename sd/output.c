@@ -5,6 +5,7 @@
 #include "sd/io/infotext.h"
 
 #include <cjson/cJSON.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +90,8 @@ static char *make_record(const sd_model *model, const struct sd_request *r,
                          const struct sd_embeddings *embeddings, const sd_output *o, const char *hash) {
     const struct sd_vk_info *info = sd_vk_info(model->context->vk);
     const sd_params *p = &r->params;
+    char seed[32]; /* cJSON's own numbers keep 15 digits */
+    snprintf(seed, sizeof seed, "%" PRId64, o->seed);
     cJSON *json = cJSON_CreateObject(), *about = cJSON_AddObjectToObject(json, "model"),
           *device = cJSON_AddObjectToObject(json, "device");
     bool ok = cJSON_AddStringToObject(json, "version", SD_VERSION) &&
@@ -100,8 +103,7 @@ static char *make_record(const sd_model *model, const struct sd_request *r,
               cJSON_AddNumberToObject(json, "cfg_scale", (double)p->cfg_scale) &&
               cJSON_AddStringToObject(json, "sampler", r->sampler->name) &&
               cJSON_AddStringToObject(json, "schedule", r->schedule->name) &&
-              cJSON_AddNumberToObject(json, "seed", (double)o->seed) &&
-              cJSON_AddStringToObject(json, "rng", p->rng) &&
+              cJSON_AddRawToObject(json, "seed", seed) && cJSON_AddStringToObject(json, "rng", p->rng) &&
               cJSON_AddNumberToObject(json, "clip_skip", p->clip_skip) &&
               cJSON_AddNumberToObject(json, "eta", (double)p->eta) &&
               cJSON_AddStringToObject(about, "name", model->files->name) &&

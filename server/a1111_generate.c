@@ -39,7 +39,10 @@ static void add_images(cJSON *reply, const job *j, bool wanted) {
 
 /* The request with all defaults; pictures go back only when they are asked for. */
 static void add_parameters(cJSON *reply, struct a1111_request *q) {
-    static const char *const pictures[] = {"init_images", "mask"};
+    static const char *const pictures[] = {"init_images", "mask"}, *const seeds[] = {"seed", "subseed"};
+    for (int i = 0; i < 2; i++)
+        cJSON_ReplaceItemInObjectCaseSensitive(q->fields, seeds[i],
+                                               json_integer((int64_t)json_number(q->fields, seeds[i], -1)));
     for (int i = 0; i < 2 && !json_flag(q->fields, "include_init_images", false); i++)
         if (q->task == A1111_IMG2IMG)
             cJSON_ReplaceItemInObjectCaseSensitive(q->fields, pictures[i], cJSON_CreateNull());

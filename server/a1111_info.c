@@ -14,7 +14,7 @@ static void add_each(cJSON *info, const char *name, const cJSON *value, uint32_t
 static void add_seeds(cJSON *info, const char *name, int64_t first, uint32_t count) {
     cJSON *list = cJSON_AddArrayToObject(info, name);
     for (uint32_t i = 0; i < count; i++)
-        cJSON_AddItemToArray(list, cJSON_CreateNumber((double)(first + i)));
+        cJSON_AddItemToArray(list, json_integer(first + i));
 }
 
 static void copy(cJSON *info, const cJSON *fields, const char *name) {
@@ -79,9 +79,9 @@ cJSON *a1111_info(const struct a1111_request *q, const job *j) {
     add_each(info, "all_prompts", prompt, count);
     copy(info, f, "negative_prompt");
     add_each(info, "all_negative_prompts", negative, count);
-    cJSON_AddNumberToObject(info, "seed", (double)j->row.seed);
+    json_add_integer(info, "seed", j->row.seed);
     add_seeds(info, "all_seeds", j->row.seed, count);
-    cJSON_AddNumberToObject(info, "subseed", (double)q->subseed);
+    json_add_integer(info, "subseed", q->subseed);
     add_seeds(info, "all_subseeds", q->subseed, count);
     copy_all(info, f, size);
     cJSON_AddStringToObject(info, "sampler_name", q->sampler);

@@ -281,6 +281,12 @@ sd_status job_request_load(struct job_request *r, const struct config *config, s
     return status;
 }
 
+void job_request_keep_seed(struct job_request *r) {
+    while (cJSON_GetObjectItemCaseSensitive(r->json, "seed"))
+        cJSON_DeleteItemFromObjectCaseSensitive(r->json, "seed");
+    json_add_integer(r->json, "seed", r->params.seed);
+}
+
 void job_request_clear(struct job_request *r) {
     sd_picture_free(&r->init);
     sd_picture_free(&r->mask);

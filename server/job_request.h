@@ -41,6 +41,8 @@ const struct job_field *job_field_at(size_t index);
  * bytes) names the one that is wrong, "" for none. Limits are the server's. */
 sd_status job_request_read(struct job_request *out, const struct config *config, cJSON *json, char *field,
                            sd_error *err);
+/* Writes params.seed into the JSON with all its digits, which cJSON's own printing would round. */
+void job_request_keep_seed(struct job_request *r);
 void job_request_clear(struct job_request *r);
 
 /* Decodes the pictures, which are left alone until the job runs. */

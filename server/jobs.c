@@ -272,9 +272,7 @@ static sd_status make_job(jobs *all, const struct job_spec *spec, job *j, char *
         }
         j->request.params.seed = seed;
     }
-    while (cJSON_GetObjectItemCaseSensitive(j->request.json, "seed"))
-        cJSON_DeleteItemFromObjectCaseSensitive(j->request.json, "seed");
-    json_add_integer(j->request.json, "seed", j->request.params.seed);
+    job_request_keep_seed(&j->request);
     j->row = (struct store_row){.state = JOB_QUEUED,
                                 .durable = spec->durable,
                                 .face = strdup(spec->face),

@@ -39,10 +39,14 @@ bool json_flag(const cJSON *object, const char *name, bool otherwise) {
     return cJSON_IsBool(item) ? cJSON_IsTrue(item) : otherwise;
 }
 
-void json_add_integer(cJSON *object, const char *name, int64_t value) {
+cJSON *json_integer(int64_t value) {
     char text[32];
     snprintf(text, sizeof text, "%" PRId64, value);
-    cJSON_AddRawToObject(object, name, text);
+    return cJSON_CreateRaw(text);
+}
+
+void json_add_integer(cJSON *object, const char *name, int64_t value) {
+    cJSON_AddItemToObject(object, name, json_integer(value));
 }
 
 const char *json_show(const cJSON *value, char *out, size_t size) {

@@ -17,7 +17,9 @@ const char *json_text(const cJSON *object, const char *name, const char *otherwi
 double json_number(const cJSON *object, const char *name, double otherwise);
 bool json_flag(const cJSON *object, const char *name, bool otherwise);
 
-/* Adds a whole number with all its digits, of which cJSON's own numbers keep 15. */
+/* A whole number that is printed with all its digits, of which cJSON's own numbers keep 15. NULL: no memory.
+ */
+cJSON *json_integer(int64_t value);
 void json_add_integer(cJSON *object, const char *name, int64_t value);
 
 /* The value as text that fits into `out`, for messages: a string in quotes, cut when it is long. */

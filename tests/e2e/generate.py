@@ -66,6 +66,11 @@ class Generate(program.Case):
         self.assertEqual(shown["kind"], "picture")
         self.assertIn("café, 中文", json.dumps(shown, ensure_ascii=False))
 
+    def test_seeds_keep_their_digits(self):
+        data = self.picture("x.png", "--seed", str(2 ** 53 - 1))
+        self.assertEqual(json.loads(texts(data)["sdvk"])["seed"], 2 ** 53 - 1)
+        self.assertIn(f"Seed: {2 ** 53 - 1},", texts(data)["parameters"])
+
     def test_json(self):
         found = json.loads(self.sdvk("generate", "x", *SMALL, "--json", "--quiet", "-o", "x.png").stdout)
         self.assertEqual(found["images"][0]["path"], "x.png")

@@ -130,6 +130,13 @@ class A1111(service.Case):
         self.assertEqual(pixels(images[0]), pixels(self.native(negative_prompt="blurry, grey")))
         self.assertEqual(pixels(images[1]), pixels(self.native(negative_prompt="blurry, grey", seed=6)))
 
+    def test_seeds_keep_their_digits(self):
+        seed = 2 ** 53 - 1
+        images, info, parameters = self.make(steps=1, seed=seed, subseed=seed)
+        self.assertEqual([parameters["seed"], parameters["subseed"]], [seed] * 2)
+        self.assertEqual([info["seed"], info["all_seeds"], info["subseed"]], [seed, [seed], seed])
+        self.assertEqual(json.loads(texts(images[0])["sdvk"])["seed"], seed)
+
     def test_defaults_are_those_of_the_api(self):
         self.serve("--max-steps", 49, "--max-side", 256)
         self.refused("txt2img", {}, "width", "width: this server allows at most 256, found 512")

@@ -53,6 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     }
     check(&r);
+    job_request_keep_seed(&r);
     read_again(&r);
     sd_status status = job_request_load(&r, &config, &err);
     require(!status || err.message[0]);
