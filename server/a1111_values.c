@@ -104,7 +104,10 @@ static cJSON *convert(const cJSON *value, enum a1111_kind kind) {
     bool flag;
     switch (kind) {
     case A1111_WHOLE:
-        return to_number(value, &number) && number == floor(number) ? cJSON_CreateNumber(number) : NULL;
+        /* Beyond 2^53 a double skips whole numbers. */
+        return to_number(value, &number) && number == floor(number) && fabs(number) <= 0x1p53
+                   ? cJSON_CreateNumber(number)
+                   : NULL;
     case A1111_NUMBER:
         return to_number(value, &number) ? cJSON_CreateNumber(number) : NULL;
     case A1111_FLAG:
