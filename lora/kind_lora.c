@@ -39,15 +39,15 @@ void sd_lora_factors(const struct sd_lora_site *site, const struct sd_low_rank *
     const sd_file_tensor *up = m->tensor[ROLE_UP], *down = m->tensor[ROLE_DOWN];
     float scale = site->strength * m->scale, a = largest(up) * fabsf(scale), b = largest(down);
     int shift = a > 0 && b > 0 && isfinite(a) && isfinite(b) ? (ilogbf(a) - ilogbf(b)) / 2 : 0;
-    uint32_t n = site->target->n, c = site->target->c;
+    uint32_t n = site->target->n, inputs = site->target->c * site->target->taps;
     for (uint32_t i = 0; i < n; i++)
         for (uint32_t k = 0; k < m->rank; k++)
             out->up[(uint64_t)i * out->up_pitch + k] =
                 ldexpf(scale * sd_file_tensor_value(up, (uint64_t)i * m->rank + k), -shift);
     for (uint32_t k = 0; k < m->rank; k++)
-        for (uint32_t i = 0; i < c; i++)
+        for (uint32_t i = 0; i < inputs; i++)
             out->down[(uint64_t)k * out->down_pitch + i] =
-                ldexpf(sd_file_tensor_value(down, (uint64_t)k * c + i), shift);
+                ldexpf(sd_file_tensor_value(down, (uint64_t)k * inputs + i), shift);
 }
 
 const struct sd_lora_kind sd_lora_kind_lora = {"LoRA", fits, rank, add, NULL};

@@ -266,7 +266,7 @@ uint32_t sd_lora_low_rank(const sd_lora_match *m, const struct sd_lora_strength 
     bool bias;
     const struct pair *p = find_pair(m, part, name, &bias);
     if (!p || bias || p->module->kind != &sd_lora_kind_lora || p->module->tensor[ROLE_MID] ||
-        has_dora(p->module) || p->target->taps > 1 || !sd_lora_changes(m, strength, part, name))
+        has_dora(p->module) || !sd_lora_changes(m, strength, part, name))
         return 0;
     const struct sd_lora_site site = site_of(m, p, strength_of(strength, p->target));
     if (out)

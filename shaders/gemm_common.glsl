@@ -20,10 +20,16 @@ layout(buffer_reference, std430, buffer_reference_align = 4) writeonly buffer Ou
 layout(buffer_reference, std430, buffer_reference_align = 4) writeonly buffer OutWords { uint d[]; };
 layout(push_constant) uniform Push { gemm_push p; };
 
-/* Quantised weights have shaders of their own, which define QUANT: drivers take long enough for the others. */
+/* Quantised weights have shaders of their own, which define QUANT, and NINE_TAPS for nine taps instead of one: drivers take
+ * long enough for the others. */
 const bool W_HALF = W_TYPE == WEIGHT_F16;
 #ifdef QUANT
 #include "shaders/quant.glsl"
+#ifdef NINE_TAPS
+const bool NINE = true;
+#else
+const bool NINE = false;
+#endif
 #endif
 
 bool flag(uint bit) {
@@ -89,6 +95,13 @@ vec4 four_at(uvec2 address, bool is_half, uint at, uint count) {
     [[unroll]] for (uint i = 0; i < 4; i++) v[i] = Floats(address).d[at + min(i, count - 1)];
     return v;
 }
+
+#ifdef QUANT
+/* Units of column n's first octet that belong to the row before. */
+uint quant_first(uint n, uint units) {
+    return QUANT_FIRST(flag(GEMM_FLAG_GEGLU) ? n / 2 : n, units);
+}
+#endif
 
 /* Four neighbouring sums of row m, columns n..n+3, of which those below p.columns count. */
 void finish(uint m, uint n, uint phase, vec4 v) {

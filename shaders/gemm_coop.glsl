@@ -36,10 +36,10 @@ uvec4 load_a(Row r, Slice s, uint i) {
     return Quads(from).d[at / 8];
 }
 
-/* Eight k's of load i's column, in steps of STEP k's from the column's first. */
-uvec4 load_b(Place place, uint i, uint at, uint step) {
+/* Eight k's of load i's column. */
+uvec4 load_b(Place place, Slice s, uint i, uint at) {
 #ifdef QUANT
-    QuantEight e = quant_eight(place, min(i / (STEP / 8), BN - 1), step * (STEP / 8) + i % (STEP / 8));
+    QuantEight e = quant_eight(place, min(i / (STEP / 8), BN - 1), s, i % (STEP / 8) * 8);
     return uvec4(sd_pack_half(e.low.xy), sd_pack_half(e.low.zw), sd_pack_half(e.high.xy), sd_pack_half(e.high.zw));
 #else
     return Quads(p.weight).d[at];
@@ -62,7 +62,7 @@ void main() {
     [[unroll]] for (uint n = 0; n < B_LOADS; n++) {
         uint i = id + n * LANES;
         b_at[n] = weight_column(place, min(i / (STEP / 8), BN - 1)) / 8 + i % (STEP / 8);
-        b[n] = load_b(place, i, b_at[n], 0);
+        b[n] = load_b(place, s, i, b_at[n]);
     }
     ACCUMULATOR acc[DOWN * ACROSS];
     [[unroll]] for (uint i = 0; i < DOWN * ACROSS; i++) acc[i] = ACCUMULATOR(0.0);
@@ -86,7 +86,7 @@ void main() {
             [[unroll]] for (uint n = 0; n < A_LOADS; n++) a[n] = load_a(rows[n], s, id + n * LANES);
             [[unroll]] for (uint n = 0; n < B_LOADS; n++) {
                 b_at[n] += PACKED * STEP / 8;
-                b[n] = load_b(place, id + n * LANES, b_at[n], slice);
+                b[n] = load_b(place, s, id + n * LANES, b_at[n]);
             }
         }
         [[unroll]] for (uint k = 0; k < STEP / FK; k++) {

@@ -14,52 +14,16 @@ layout(buffer_reference, std430, buffer_reference_align = 8) readonly buffer Pai
 layout(buffer_reference, std430, buffer_reference_align = 8) writeonly buffer OutPairs { uint64_t d[]; };
 
 const uint TILE = C * LANES, STEP = 2 * LANES;
-const uint ROW_VECTORS = (R + LANES - 1) / LANES;
 const uint RUN = C < 4 ? C : 4; /* neighbouring columns of a lane */
-const bool LINEAR = (FIXED & GEMM_FIXED_LINEAR) != 0, A_WIDE = (FIXED & GEMM_FIXED_A_WIDE) != 0;
+const bool A_WIDE = (FIXED & GEMM_FIXED_A_WIDE) != 0;
 const bool OUT_WIDE = (FIXED & GEMM_FIXED_OUT_WIDE) != 0, OUT_HALF = (FIXED & GEMM_FLAG_OUT_HALF) != 0;
-const bool UPSAMPLE = (FIXED & GEMM_FLAG_UPSAMPLE) != 0, GEGLU = (FIXED & GEMM_FLAG_GEGLU) != 0;
+const bool GEGLU = (FIXED & GEMM_FLAG_GEGLU) != 0;
 const bool VECTOR = (FIXED & GEMM_FLAG_VECTOR) != 0, VECTOR_HALF = (FIXED & GEMM_FLAG_VECTOR_HALF) != 0;
 const bool RESIDUAL = (FIXED & GEMM_FLAG_RESIDUAL) != 0, RESIDUAL_HALF = (FIXED & GEMM_FLAG_RESIDUAL_HALF) != 0;
 const uint ACT = FIXED >> GEMM_ACT_SHIFT & 7u;
 const bool ACT_LAST = (FIXED & GEMM_FLAG_ACT_LAST) != 0;
-
-/* Of this tile's rows, of which lane i of vector j knows row j*LANES + i: where the first tap lies in the input, and the
- * picture's first row there. */
-int row_y[ROW_VECTORS], row_x[ROW_VECTORS];
-uint row_image[ROW_VECTORS];
-
-/* Picture, line and column of row m of the GEMM. */
-uvec3 place_of(uint m) {
-    uint y = m / p.ow, n = y / p.oh;
-    return uvec3(m - y * p.ow, y - n * p.oh, n);
-}
-
-void find_rows(uint first, uint phase) {
-    [[unroll]] for (uint j = 0; j < ROW_VECTORS; j++) {
-        uint m = min(first + j * LANES + gl_SubgroupInvocationID, p.rows - 1);
-        if (LINEAR) {
-            row_x[j] = int(m);
-            continue;
-        }
-        uvec3 at = place_of(m);
-        ivec2 corner = ivec2(at.xy * field(GEMM_STRIDE_SHIFT)) - int(field(GEMM_PAD_SHIFT));
-        if (UPSAMPLE)
-            corner += ivec2(phase & 1, phase >> 1);
-        row_x[j] = corner.x;
-        row_y[j] = corner.y;
-        row_image[j] = at.z * p.h;
-    }
-}
-
-/* Pixel index of row vector j at a tap, or -1 in the padding. */
-int pixel(uint j, int ty, int tx) {
-    if (LINEAR)
-        return row_x[j];
-    int y = row_y[j] + ty, x = row_x[j] + tx;
-    bool inside = uint(y) < p.h && uint(x) < p.w;
-    return inside ? int((row_image[j] + uint(y)) * p.w + uint(x)) : -1;
-}
+const bool LINEAR = (FIXED & GEMM_FIXED_LINEAR) != 0, UPSAMPLE = (FIXED & GEMM_FLAG_UPSAMPLE) != 0;
+#include "shaders/gemm_cpu_rows.glsl"
 
 /* Two neighbouring channels; `i` is the first one's element. */
 vec2 load_two(uvec2 address, bool is_half, bool wide, uint i, bool first, bool second) {

@@ -1,6 +1,6 @@
-/* Linear layers with quantised weights for devices that are CPUs: a workgroup is one subgroup, each lane sums R rows x C
- * columns; activations come by one load per lane and row, then by shuffles; codes of eight k's come by one load a column
- * for most types. */
+/* Linear layers and convolutions with quantised weights for devices that are CPUs: a workgroup is one subgroup, each lane
+ * sums R rows x C columns; activations come by one load per lane and row, then by shuffles; codes of eight k's come by one
+ * load a column for most types. */
 #define QUANT
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
@@ -8,28 +8,38 @@
 
 const uint TILE = C * LANES;
 const uint GROUPS = (LANES + 7) / 8; /* of codes in a step of LANES k's */
+const uint GRAINS = QUANT_REACH(QUANT_GRAIN(W_TYPE), NINE, LANES);
+const bool LINEAR = !NINE, UPSAMPLE = false;
+#include "shaders/gemm_cpu_rows.glsl"
 shared float sums[R * C * LANES];
 
-vec2 scale[C]; /* mul and add of the lane's columns, for 16 k's */
+vec2 scale[C][GRAINS]; /* of the lane's columns, from the grain of the step's first value on */
 QuantGroup codes[C][GROUPS];
 
-void load_codes(QuantPlace place, uint tile, uint k) {
-    uint unit = k / QUANT_UNIT, lane = gl_SubgroupInvocationID;
+/* The step of LANES channels of a tap from channel k on, the first of which is value `first_value` of the row. */
+void load_step(QuantPlace place, uint tile, uint tap, uint k, uint first_value) {
+    uint unit = (tap * p.c_padded + k) / QUANT_UNIT, lane = gl_SubgroupInvocationID;
+    uint last = place.units * QUANT_UNIT / QUANT_GRAIN(W_TYPE) - 1;
     [[unroll]] for (uint c = 0; c < C; c++) {
         uint column = c * LANES + lane, at = quant_codes_at(W_TYPE, place, tile, unit, column);
-        if (k % 16 == 0) {
-            QuantScale s = quant_scale_at(W_TYPE, p.weight, place, tile, unit, column);
-            scale[c] = vec2(s.mul[k / 16 % 2], s.add[k / 16 % 2]);
-        }
+        uint first = quant_first(tile * TILE + column, place.units);
+        if (NINE || k % QUANT_GRAIN(W_TYPE) == 0)
+            [[unroll]] for (uint i = 0; i < GRAINS; i++) {
+                uint grain = min(first_value / QUANT_GRAIN(W_TYPE) + i, last);
+                scale[c][i] = quant_grain(W_TYPE, p.weight, place, tile, column, first, grain);
+            }
         [[unroll]] for (uint g = 0; g < GROUPS; g++)
             codes[c][g] = quant_group(W_TYPE, p.weight, at, k / 8 % 4 + g);
     }
 }
 
 /* Value kk of the step that begins at k. */
-float value(uint c, uint k, uint kk) {
+float value(uint c, uint k, uint kk, uint first_value) {
     uint code = quant_code(W_TYPE, codes[c][kk / 8], (LANES < 8 ? k % 8 : 0) + kk % 8);
-    return scale[c].x * quant_level(W_TYPE, code) + scale[c].y;
+    uint grain = NINE ? QUANT_TAPS * kk / QUANT_GRAIN(W_TYPE) : 0;
+    bool next = NINE && quant_next(QUANT_GRAIN(W_TYPE), first_value, kk);
+    vec2 s = next ? scale[c][min(grain + 1, GRAINS - 1)] : scale[c][grain];
+    return s.x * quant_level(W_TYPE, code) + s.y;
 }
 
 void main() {
@@ -37,24 +47,36 @@ void main() {
     uint row_tile = gl_WorkGroupID.z * gl_NumWorkGroups.x + gl_WorkGroupID.x, first = row_tile * R;
     if (row_tile >= p.row_tiles)
         return;
-    QuantPlace place = quant_place(W_TYPE, gl_NumWorkGroups.y, TILE, p.c_padded);
+    const uint taps = NINE ? QUANT_TAPS : 1;
+    QuantPlace place = quant_place(W_TYPE, gl_NumWorkGroups.y, TILE, taps * p.c_padded);
+    find_rows(first, 0);
     float acc[R][C];
     [[unroll]] for (int r = 0; r < R; r++)
         [[unroll]] for (int c = 0; c < C; c++) acc[r][c] = 0;
-    [[dont_unroll]] for (uint k = 0; k < p.c_padded; k += LANES) {
-        bool second = CONCAT && k >= p.c1;
-        uvec2 a = second ? p.a2 : p.a;
-        uint pitch = second ? p.pitch2 : p.pitch, channel = (second ? k - p.c1 : k) + lane;
-        float av[R];
-        [[unroll]] for (int r = 0; r < R; r++)
-            av[r] = value_at(a, A_HALF, min(first + r, p.rows - 1) * pitch + channel);
-        load_codes(place, tile, k);
-        [[unroll]] for (uint kk = 0; kk < LANES; kk += 2) {
-            vec2 b[C];
-            [[unroll]] for (int c = 0; c < C; c++) b[c] = vec2(value(c, k, kk), value(c, k, kk + 1));
+    [[dont_unroll]] for (uint tap = 0; tap < taps; tap++) {
+        int at[ROW_VECTORS];
+        [[unroll]] for (uint j = 0; j < ROW_VECTORS; j++) at[j] = pixel(j, int(tap / 3), int(tap % 3));
+        [[dont_unroll]] for (uint k = 0; k < p.c_padded; k += LANES) {
+            bool second = CONCAT && k >= p.c1;
+            uvec2 a = second ? p.a2 : p.a;
+            uint pitch = second ? p.pitch2 : p.pitch, channel = (second ? k - p.c1 : k) + lane;
+            float av[R];
             [[unroll]] for (int r = 0; r < R; r++) {
-                float a0 = subgroupShuffle(av[r], kk), a1 = subgroupShuffle(av[r], kk + 1);
-                [[unroll]] for (int c = 0; c < C; c++) acc[r][c] = fma(a1, b[c].y, fma(a0, b[c].x, acc[r][c]));
+                int pixel_index = subgroupShuffle(at[r / LANES], r % LANES);
+                bool inside = LINEAR || pixel_index >= 0;
+                float v = value_at(a, A_HALF, inside ? uint(pixel_index) * pitch + channel : 0);
+                av[r] = inside ? v : 0;
+            }
+            uint first_value = NINE ? k * QUANT_TAPS + tap : k;
+            load_step(place, tile, tap, k, first_value);
+            [[unroll]] for (uint kk = 0; kk < LANES; kk += 2) {
+                vec2 b[C];
+                [[unroll]] for (int c = 0; c < C; c++)
+                    b[c] = vec2(value(c, k, kk, first_value), value(c, k, kk + 1, first_value));
+                [[unroll]] for (int r = 0; r < R; r++) {
+                    float a0 = subgroupShuffle(av[r], kk), a1 = subgroupShuffle(av[r], kk + 1);
+                    [[unroll]] for (int c = 0; c < C; c++) acc[r][c] = fma(a1, b[c].y, fma(a0, b[c].x, acc[r][c]));
+                }
             }
         }
     }

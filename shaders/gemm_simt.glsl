@@ -40,9 +40,9 @@ Eight load_a(Row r, Slice s, uint k) {
     return e;
 }
 
-Eight load_b(Place place, uint column, uint at, uint k) {
+Eight load_b(Place place, Slice s, uint column, uint at, uint k) {
 #ifdef QUANT
-    QuantEight e = quant_eight(place, column, k / 8);
+    QuantEight e = quant_eight(place, column, s, k);
     return Eight(e.low, e.high);
 #else
     return load_quads(p.weight, W_HALF, at);
@@ -66,7 +66,7 @@ void main() {
     Slice s = Slice(0, 0, 0);
     Eight a = load_a(r, s, a_k), b = a;
     if (stages_b)
-        b = load_b(place, column, b_at, b_k);
+        b = load_b(place, s, column, b_at, b_k);
     vec4 acc[ROWS][GROUPS];
     [[unroll]] for (uint i = 0; i < ROWS; i++)
         [[unroll]] for (uint g = 0; g < GROUPS; g++) acc[i][g] = vec4(0);
@@ -86,7 +86,7 @@ void main() {
             a = load_a(r, s, a_k);
             b_at += slice * BK % STEP == 0 ? STEP * PACKED - (STEP - BK) : BK;
             if (stages_b)
-                b = load_b(place, column, b_at, s.k + b_k);
+                b = load_b(place, s, column, b_at, b_k);
         }
         [[unroll]] for (uint k = 0; k < BK; k++) {
             vec4 a0 = a_tile[k][id / ACROSS * 2], a1 = a_tile[k][id / ACROSS * 2 + 1];

@@ -10,6 +10,7 @@
 
 layout(local_size_x = 64) in;
 layout(constant_id = 0) const uint TYPE = WEIGHT_Q4_0;
+layout(constant_id = 1) const bool NINE = false; /* taps */
 
 layout(buffer_reference, std430, buffer_reference_align = 4) buffer Words { uint d[]; };
 layout(push_constant) uniform Push { pack_quant_push p; };
@@ -126,44 +127,65 @@ uint coarse(uint at) {
     return half_at(d) | (offset ? half_at(d + 2) << 16 : 0);
 }
 
+const uint PER_BLOCK = QUANT_IS_K(TYPE) ? QUANT_OCTET : 1; /* units */
+
+/* Codes of four neighbouring channels of a tap, of which `value` counts the first within its row. */
+uint codes_apart(uint row_unit, uint value) {
+    uint all = 0;
+    [[dont_unroll]] for (uint i = 0; i < 4; i++) {
+        uint v = value + QUANT_TAPS * i, unit = row_unit + v / QUANT_UNIT;
+        uint four = codes(unit / PER_BLOCK * block_bytes(), unit % PER_BLOCK, v % QUANT_UNIT & ~3u);
+        all |= (four >> 8 * (v & 3) & 0xFF) << 8 * i;
+    }
+    return all;
+}
+
 QuantPlace place;
 
-/* Units 2 * pair and the next of a column, whose source row lies at byte `from`. */
-void pack_pair(uint tile, uint column, uint pair, uint units, uint from, bool real) {
+/* The codes of a unit of a column; its row begins with unit `row_unit` of what is staged. */
+void pack_codes(uint tile, uint column, uint unit, uint row_unit, bool real) {
+    uint first = quant_codes_at(TYPE, place, tile, unit, column), low[QUANT_WORDS(TYPE)], at = row_unit + unit;
+    uint tap = unit / (p.c / QUANT_UNIT), channel = unit % (p.c / QUANT_UNIT) * QUANT_UNIT;
+    const uint bits = QUANT_LOW_BITS(TYPE), more = QUANT_HIGH_BITS(TYPE);
+    [[unroll]] for (uint w = 0; w < QUANT_WORDS(TYPE); w++) low[w] = 0;
+    [[unroll]] for (uint k = 0; k < QUANT_UNIT; k += 4) {
+        uint four = 0;
+        if (real)
+            four = NINE ? codes_apart(row_unit, (channel + k) * QUANT_TAPS + tap)
+                        : codes(at / PER_BLOCK * block_bytes(), at % PER_BLOCK, k);
+        low[k * bits / 32] |= gather(four, 0, bits) << k * bits % 32;
+        if (more != 0)
+            low[bits + k * more / 32] |= gather(four, bits, more) << k * more % 32;
+    }
+    [[unroll]] for (uint w = 0; w < QUANT_WORDS(TYPE); w++) Words(p.piece.packed).d[first + w] = low[w];
+}
+
+/* Units 2 * pair and the next of a column. */
+void pack_pair(uint tile, uint column, uint pair, uint row, bool real) {
     Words to = Words(p.piece.packed);
-    uint per_block = QUANT_IS_K(TYPE) ? QUANT_OCTET : 1, shared_fine = 0;
+    uint shared_fine = 0, units = place.units, row_unit = row * units, first = QUANT_FIRST(row, units);
     [[dont_unroll]] for (uint unit = 2 * pair; unit < min(2 * pair + 2, units); unit++) {
-        uint at = from + unit / per_block * block_bytes(), s = unit % per_block;
-        uint first = quant_codes_at(TYPE, place, tile, unit, column), low[QUANT_WORDS(TYPE)];
-        [[unroll]] for (uint w = 0; w < QUANT_WORDS(TYPE); w++) low[w] = 0;
-        const uint bits = QUANT_LOW_BITS(TYPE), more = QUANT_HIGH_BITS(TYPE);
-        [[unroll]] for (uint k = 0; k < QUANT_UNIT; k += 4) {
-            uint four = real ? codes(at, s, k) : 0;
-            low[k * bits / 32] |= gather(four, 0, bits) << k * bits % 32;
-            if (more != 0)
-                low[bits + k * more / 32] |= gather(four, bits, more) << k * more % 32;
-        }
-        [[unroll]] for (uint w = 0; w < QUANT_WORDS(TYPE); w++) to.d[first + w] = low[w];
-        uint f = real ? fine(at, s) : 0;
+        uint at = (row_unit + unit) / PER_BLOCK * block_bytes(), s = (row_unit + unit) % PER_BLOCK;
+        pack_codes(tile, column, unit, row_unit, real);
+        uint f = real ? fine(at, s) : 0, octet = (first + unit) / QUANT_OCTET;
         if (QUANT_HAS_M(TYPE))
             to.d[place.fine + (tile * units + unit) * p.tile + column] = f;
         shared_fine |= f << 16 * (unit & 1);
-        if (QUANT_IS_K(TYPE) && s == 0)
-            to.d[place.coarse + (tile * ((units + 7) / 8) + unit / 8) * p.tile + column] = real ? coarse(at) : 0;
+        if (QUANT_IS_K(TYPE) && (s == 0 || unit == 0))
+            to.d[place.coarse + (tile * QUANT_OCTETS(units) + octet) * p.tile + column] = real ? coarse(at) : 0;
     }
     if (!QUANT_HAS_M(TYPE))
         to.d[place.fine + (tile * ((units + 1) / 2) + pair) * p.tile + column] = shared_fine;
 }
 
 void main() {
-    uint units = p.c / QUANT_UNIT, pairs = (units + 1) / 2;
     uint n = p.piece.first + gl_WorkGroupID.x * 64 + gl_LocalInvocationID.x;
     if (n >= p.piece.end)
         return;
-    uint j = n - p.piece.first, row = p.piece.paired != 0 ? (j & 1) * (p.piece.rows / 2) + j / 2 : j;
-    uint blocks = units / (QUANT_IS_K(TYPE) ? QUANT_OCTET : 1), tile = n / p.tile;
-    place = quant_place(TYPE, p.tiles, p.tile, p.c);
-    uint pair = gl_WorkGroupID.y * PACK_QUANT_PAIRS, end = min(pair + PACK_QUANT_PAIRS, pairs);
+    uint j = n - p.piece.first, row = p.piece.paired != 0 ? (j & 1) * (p.piece.rows / 2) + j / 2 : j, tile = n / p.tile;
+    place = quant_place(TYPE, p.tiles, p.tile, p.c * (NINE ? QUANT_TAPS : 1));
+    uint pairs = (place.units + 1) / 2, pair = gl_WorkGroupID.y * PACK_QUANT_PAIRS;
+    uint end = min(pair + PACK_QUANT_PAIRS, pairs);
     [[dont_unroll]] for (; pair < end; pair++)
-        pack_pair(tile, n - tile * p.tile, pair, units, row * blocks * block_bytes(), j < p.piece.rows);
+        pack_pair(tile, n - tile * p.tile, pair, row, j < p.piece.rows);
 }

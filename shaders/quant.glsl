@@ -96,17 +96,28 @@ uint quant_code(uint type, QuantGroup q, uint k) {
     return code;
 }
 
-/* The scales of a unit of a column. */
-QuantScale quant_scale_at(uint type, uvec2 weight, QuantPlace p, uint tile, uint unit, uint column) {
+/* Scale and offset (mul, add) of a grain of a column's row in the file, which begins `first` units into an octet. */
+vec2 quant_grain(uint type, uvec2 weight, QuantPlace p, uint tile, uint column, uint first, uint grain) {
     Words words = Words(weight);
-    uint fine, coarse = 0;
+    uint fine, coarse = 0, unit = grain * QUANT_GRAIN(type) / QUANT_UNIT;
     if (QUANT_HAS_M(type))
         fine = words.d[p.fine + (tile * p.units + unit) * p.columns + column];
     else
         fine = words.d[p.fine + (tile * ((p.units + 1) / 2) + unit / 2) * p.columns + column] >> 16 * (unit & 1) & 0xFFFF;
     if (QUANT_IS_K(type))
-        coarse = words.d[p.coarse + (tile * ((p.units + 7) / 8) + unit / 8) * p.columns + column];
-    return quant_scale(type, fine, coarse);
+        coarse = words.d[p.coarse + (tile * QUANT_OCTETS(p.units) + (first + unit) / QUANT_OCTET) * p.columns + column];
+    QuantScale s = quant_scale(type, fine, coarse);
+    uint half_unit = QUANT_GRAIN(type) == 16 ? grain & 1 : 0;
+    return vec2(s.mul[half_unit], s.add[half_unit]);
+}
+
+/* Grains of so many values that `count` neighbouring k's reach into, at most; of one tap they are aligned. */
+#define QUANT_REACH(grain, nine, count) ((nine) ? ((grain)-1 + QUANT_TAPS * ((count)-1)) / (grain) + 1 : 1)
+
+/* Whether k number i behind the one of value `first` lies a grain further than QUANT_TAPS * i / grain says, which does not
+ * depend on where the grains begin. */
+bool quant_next(uint grain, uint first, uint i) {
+    return (first & grain - 1) + (QUANT_TAPS * i & grain - 1) >= grain;
 }
 
 /* The word where a unit's codes begin. */

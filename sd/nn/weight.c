@@ -45,9 +45,9 @@ uint32_t sd_weight_shader_type(sd_dtype dtype) {
 
 /* Codes, fine scales and coarse scales of all tiles. */
 static uint64_t quant_words(const struct sd_gemm_layout *l, uint32_t c, uint32_t type) {
-    uint64_t columns = (uint64_t)l->tiles * l->tile, units = c / QUANT_UNIT;
+    uint64_t columns = (uint64_t)l->tiles * l->tile, units = (uint64_t)l->taps * c / QUANT_UNIT;
     uint64_t fine = QUANT_HAS_M(type) ? units : (units + 1) / 2;
-    uint64_t coarse = QUANT_IS_K(type) ? (units + QUANT_OCTET - 1) / QUANT_OCTET : 0;
+    uint64_t coarse = QUANT_IS_K(type) ? QUANT_OCTETS(units) : 0;
     return columns * (units * QUANT_WORDS(type) + fine + coarse);
 }
 
@@ -73,6 +73,10 @@ struct sd_gemm_layout sd_gemm_layout(const struct sd_vk_info *info, const sd_wei
 
 uint32_t sd_weight_part_rows(const sd_weight *w) {
     return w->n / w->parts;
+}
+
+uint64_t sd_weight_inputs(const sd_weight *w) {
+    return (uint64_t)w->c * w->kh * w->kw;
 }
 
 bool sd_weight_is_matrix(const sd_weight *w) {

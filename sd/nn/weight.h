@@ -90,7 +90,7 @@ struct sd_raw {
 
 struct sd_edit;
 
-/* Where the factors of a change of a linear layer are written: `up` [n,r] and `down` [r,c], with so many
+/* Where the factors of a change of a layer are written: `up` [n,r] and `down` [r,c,kh,kw], with so many
  * floats from a row to the next. */
 struct sd_low_rank {
     float *up, *down;
@@ -109,7 +109,7 @@ struct sd_weight_source {
     /* NULL, or hears of a tensor that was found: that its data will be read soon, or (`done`) that they were
      * and will not be again until the tensor is found anew. Hints, so that a file need not stay in memory. */
     void (*advise)(void *user, const struct sd_raw *raw, bool done);
-    /* The rank r of the edit of a linear layer that does no more than add up * down, else 0; `out` may be
+    /* The rank r of the edit of a layer that does no more than add up * down, else 0; `out` may be
      * NULL. With this function quantised layers whose edits are such keep their blocks where that takes less
      * memory, and have the factors at their side. NULL: all edits are merged. */
     uint64_t (*low_rank)(void *user, const char *name, const struct sd_low_rank *out);

@@ -27,8 +27,9 @@ sd_status sd_weights_place(sd_weights *w, sd_vk *vk, sd_error *err);
 /* Frees the buffers and takes the addresses back. */
 void sd_weights_unplace(sd_weights *w, sd_vk *vk);
 
-/* Rows of one part of a stack. */
+/* Rows of one part of a stack, and values of a row. */
 uint32_t sd_weight_part_rows(const sd_weight *w);
+uint64_t sd_weight_inputs(const sd_weight *w);
 
 /* SD_E_CANCELLED once the source is to stop. */
 sd_status sd_weight_source_goes_on(const struct sd_weight_source *source, sd_error *err);

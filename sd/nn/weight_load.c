@@ -3,6 +3,7 @@
 #include "sd/base/checked.h"
 #include "sd/base/str.h"
 #include "sd/nn/edit_run.h"
+#include "shaders/quant.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -57,7 +58,7 @@ static sd_status check_part(const char *label, const char *name, const sd_weight
         return sd_fail(err, SD_E_UNSUPPORTED,
                        "%s: tensor %s: expected F32, F16, BF16, F8 or quantised values, found %s", label,
                        name, sd_dtype_name(raw->dtype));
-    uint64_t row = (uint64_t)w->c * w->kh * w->kw * sd_dtype_size(sd_upload_dtype(raw->dtype));
+    uint64_t row = sd_weight_inputs(w) * sd_dtype_size(sd_upload_dtype(raw->dtype));
     if (row > SD_UPLOAD_BYTES / 2) /* two are staged at once */
         return sd_fail(err, SD_E_UNSUPPORTED,
                        "%s: tensor %s: expected rows of at most %d bytes, found %" PRIu64, label, name,
@@ -69,16 +70,26 @@ static bool is_edited(const struct sd_weight_source *source, const char *name) {
     return source->edit && source->edit(source->user, name, NULL);
 }
 
-/* The blocks of a quantised linear layer can stay as they are when they do not cross its rows. Kernels of
- * several taps read K in another order than the file's, which would tear the blocks apart. */
+/* Whether the kernels can expand a weight with blocks of this type (shaders/quant.h): each tap's channels are
+ * whole units, and blocks may cross rows, but not parts or halves of them. */
+static bool fits_kernels(const sd_weight *w, sd_dtype dtype) {
+    uint32_t taps = w->kh * w->kw, rows = sd_weight_part_rows(w) / (w->form == SD_WEIGHT_GEGLU ? 2 : 1);
+    uint32_t values = sd_dtype_block_of(dtype).values;
+    uint64_t row = sd_weight_inputs(w);
+    return (w->form == SD_WEIGHT_GEMM || w->form == SD_WEIGHT_GEGLU) && (taps == 1 || taps == QUANT_TAPS) &&
+           w->c % QUANT_UNIT == 0 && rows * row % values == 0 &&
+           row <= SD_UPLOAD_BYTES / (2 * QUANT_OCTET * sizeof(float));
+}
+
+/* Upsampling convolutions are expanded: their taps are summed. */
 static bool keeps_blocks(const sd_weight *w, const struct sd_weight_source *source,
                          sd_weight_precision precision, sd_dtype *dtype) {
-    bool keeps = (w->form == SD_WEIGHT_GEMM || w->form == SD_WEIGHT_GEGLU) && w->kh * w->kw == 1;
+    bool keeps = true;
     *dtype = SD_DTYPES;
     for (uint32_t i = 0; i < w->parts && keeps; i++) {
         struct sd_raw raw;
         keeps = source->find(source->user, w->names[i], &raw) && sd_dtype_quantised(raw.dtype) &&
-                (i == 0 || raw.dtype == *dtype) && w->c % sd_dtype_block_of(raw.dtype).values == 0;
+                (i == 0 || raw.dtype == *dtype) && fits_kernels(w, raw.dtype);
         *dtype = raw.dtype;
     }
     return keeps && sd_weight_stays_apart(w, *dtype, source, precision);

@@ -75,10 +75,10 @@ static sd_status pack_blocks(struct sd_upload *u, const sd_weight *w, const stru
     const struct sd_gemm_layout l = sd_gemm_layout(sd_vk_info(u->vk), w);
     const struct pack_quant_push push = {
         .piece = piece_of(w, &l, s), .c = w->c, .tile = l.tile, .tiles = l.tiles};
-    const uint32_t type = sd_weight_shader_type(w->dtype),
+    const uint32_t spec[] = {sd_weight_shader_type(w->dtype), l.taps == QUANT_TAPS},
                    groups[3] = {sd_ceil_div(push.piece.end - s->first, 64),
-                                sd_ceil_div(w->c, 2 * QUANT_UNIT * PACK_QUANT_PAIRS), 1};
-    return sd_upload_dispatch(u, &sd_shader_pack_quant, &type, 1, &push, sizeof push, groups, err);
+                                sd_ceil_div(w->c * l.taps, 2 * QUANT_UNIT * PACK_QUANT_PAIRS), 1};
+    return sd_upload_dispatch(u, &sd_shader_pack_quant, spec, 2, &push, sizeof push, groups, err);
 }
 
 static sd_status pack_staged(struct sd_upload *u, const sd_weight *w, const struct staged *s, sd_error *err) {
@@ -96,16 +96,17 @@ static sd_status pack_staged(struct sd_upload *u, const sd_weight *w, const stru
     return sd_pack_rows(u, s->dtype, half, push, err);
 }
 
-/* Rows that can be staged at once, at `size` bytes each; an even number when not all, since two lie side by
- * side in the packed form. */
-static uint32_t chunk_rows(uint32_t rows, uint64_t size) {
-    return rows * size > SD_UPLOAD_BYTES ? (uint32_t)(SD_UPLOAD_BYTES / size) & ~1u : rows;
+/* Rows that can be staged at once, at `size` bytes each: when not all, an even number, since two lie side by
+ * side in the packed form, and of quantised ones so many that each half of them ends with its octet. */
+static uint32_t chunk_rows(const sd_weight *w, uint32_t rows, uint64_t size) {
+    uint32_t step = sd_dtype_quantised(w->dtype) ? 2 * QUANT_OCTET : 2;
+    return rows * size > SD_UPLOAD_BYTES ? (uint32_t)(SD_UPLOAD_BYTES / size) / step * step : rows;
 }
 
 /* Stages a chunk of a part's rows, from packed row s->first on; `column0` is the part's first. */
 static sd_status stage_rows(struct sd_upload *u, const sd_weight *w, uint32_t column0,
                             const struct sd_raw *raw, struct staged *s, sd_error *err) {
-    uint64_t row = (uint64_t)w->c * w->kh * w->kw, row0 = s->first - column0;
+    uint64_t row = sd_weight_inputs(w), row0 = s->first - column0;
     const struct sd_upload_span all = {row0 * row, s->rows * row},
                                 two[] = {{row0 / 2 * row, s->rows / 2 * row},
                                          {(w->n / 2 + row0 / 2) * row, s->rows / 2 * row}};
@@ -123,8 +124,8 @@ sd_status sd_weight_pack(struct sd_upload *u, const sd_weight *w, uint32_t part,
     }
     s.dtype = sd_dtype_quantised(w->dtype) ? w->dtype : sd_upload_dtype(raw->dtype);
     const sd_dtype_block block = sd_dtype_block_of(s.dtype);
-    uint64_t row_bytes = (uint64_t)w->c * w->kh * w->kw / block.values * block.bytes;
-    uint32_t chunk = chunk_rows(rows, row_bytes);
+    uint64_t row = sd_weight_inputs(w), row_bytes = (row * block.bytes - 1) / block.values + 1;
+    uint32_t chunk = chunk_rows(w, rows, row_bytes);
     sd_status status = SD_OK;
     for (; s.first < column0 + rows && !status; s.first += chunk) {
         uint32_t left = column0 + rows - s.first;

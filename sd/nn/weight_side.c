@@ -23,20 +23,20 @@ static bool total_rank(const sd_weight *w, const struct sd_weight_source *source
 bool sd_weight_stays_apart(const sd_weight *w, sd_dtype dtype, const struct sd_weight_source *source,
                            sd_weight_precision precision) {
     const sd_dtype_block block = sd_dtype_block_of(dtype);
-    uint64_t rank, values = (uint64_t)w->n * w->c, size = precision == SD_WEIGHTS_LOSSLESS ? 4 : 2;
+    uint64_t inputs = sd_weight_inputs(w), rank, values = w->n * inputs,
+             size = precision == SD_WEIGHTS_LOSSLESS ? 4 : 2;
     if (!total_rank(w, source, &rank))
         return false;
     uint64_t saved = values * size - values / block.values * block.bytes;
-    return !rank || rank <= saved / (((uint64_t)w->n + w->c) * size);
+    return !rank || rank <= saved / ((w->n + inputs) * size);
 }
 
-static sd_weight *add_thin(sd_weights *sides, const sd_weight *w, const char *which, sd_weight_form form,
-                           uint32_t n, uint32_t c, sd_weight_precision precision,
-                           const struct sd_vk_info *info) {
-    const char *name = sd_arena_printf(&sides->arena, "%s, %s", w->names[0], which);
-    sd_weight *thin = sd_weight_add(
-        sides, &(sd_weight){.names = {name}, .parts = 1, .form = form, .n = n, .c = c, .kh = 1, .kw = 1});
-    if (!name || !thin)
+static sd_weight *add_thin(sd_weights *sides, const sd_weight *w, const char *which, sd_weight shape,
+                           sd_weight_precision precision, const struct sd_vk_info *info) {
+    shape.names[0] = sd_arena_printf(&sides->arena, "%s, %s", w->names[0], which);
+    shape.parts = 1;
+    sd_weight *thin = sd_weight_add(sides, &shape);
+    if (!shape.names[0] || !thin)
         return NULL;
     thin->dtype = precision == SD_WEIGHTS_LOSSLESS ? SD_F32 : SD_F16;
     sd_weight_size(thin, info);
@@ -50,29 +50,34 @@ static sd_status attach(sd_weights *sides, sd_weight *w, const struct sd_weight_
         return SD_OK;
     struct sd_weight_side *side = sd_arena_alloc(&sides->arena, sizeof *side);
     uint32_t r = (uint32_t)rank; /* less than n or c, or it would not be kept apart */
-    if (!side || !(side->down = add_thin(sides, w, "down", SD_WEIGHT_GEMM, r, w->c, precision, info)) ||
-        !(side->up = add_thin(sides, w, "up", w->form, w->n, r, precision, info)))
+    const sd_weight down = {.form = SD_WEIGHT_GEMM, .n = r, .c = w->c, .kh = w->kh, .kw = w->kw},
+                    up = {.form = w->form, .n = w->n, .c = r, .kh = 1, .kw = 1};
+    if (!side || !(side->down = add_thin(sides, w, "down", down, precision, info)) ||
+        !(side->up = add_thin(sides, w, "up", up, precision, info)))
         return sd_fail(err, SD_E_MEMORY, "out of memory");
     w->side = side;
     return SD_OK;
 }
 
 static sd_status pack(struct sd_upload *u, const sd_weight *w, const float *values, sd_error *err) {
-    uint64_t bytes = (uint64_t)w->n * w->c * sizeof *values;
-    const struct sd_raw raw = {
-        .dtype = SD_F32, .rank = 2, .shape = {w->n, w->c}, .data = values, .bytes = bytes};
+    uint64_t inputs = sd_weight_inputs(w);
+    const struct sd_raw raw = {.dtype = SD_F32,
+                               .rank = 2,
+                               .shape = {w->n, inputs},
+                               .data = values,
+                               .bytes = w->n * inputs * sizeof *values};
     return sd_weight_pack(u, w, 0, &raw, NULL, err);
 }
 
 /* Parts of a stack read the same inputs and write different outputs: their `down` lie below each other, their
  * `up` along the diagonal. */
 static void fill(const sd_weight *w, const struct sd_weight_source *source, float *up, float *down) {
-    uint32_t rows = sd_weight_part_rows(w), rank = w->side->down->n;
+    uint32_t rows = sd_weight_part_rows(w), rank = w->side->down->n, inputs = (uint32_t)sd_weight_inputs(w);
     for (uint32_t i = 0; i < w->parts; i++) {
-        const struct sd_low_rank out = {up, down, rank, w->c};
+        const struct sd_low_rank out = {up, down, rank, inputs};
         uint64_t more = source->low_rank(source->user, w->names[i], &out);
         up += (uint64_t)rows * rank + more;
-        down += more * w->c;
+        down += more * inputs;
     }
 }
 
@@ -80,7 +85,7 @@ static sd_status load_one(struct sd_upload *u, const sd_weight *w, const struct 
                           sd_error *err) {
     const struct sd_weight_side *side = w->side;
     float *up = calloc((size_t)side->up->n * side->up->c, sizeof *up),
-          *down = calloc((size_t)side->down->n * side->down->c, sizeof *down);
+          *down = calloc((size_t)side->down->n * sd_weight_inputs(side->down), sizeof *down);
     sd_status status = up && down ? SD_OK : sd_fail(err, SD_E_MEMORY, "out of memory");
     if (!status) {
         fill(w, source, up, down);

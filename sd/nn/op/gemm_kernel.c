@@ -4,42 +4,48 @@
 
 enum { few_rows = 8 };
 
-/* The CPU kernels by the columns that a lane owns, for many rows and for a few, of plain and of quantised
- * weights. */
+/* What kernels are written for: plain weights, quantised ones, and quantised ones with nine taps. */
+enum weight_kind { plain, blocks, blocks_conv, weight_kinds };
+
+static enum weight_kind kind_of(const sd_weight *w) {
+    return !sd_dtype_quantised(w->dtype) ? plain : w->kh * w->kw == 1 ? blocks : blocks_conv;
+}
+
+/* The CPU kernels by the columns that a lane owns, for many rows and for a few. */
 struct cpu_kernel {
-    const struct sd_shader *shader[2];
+    const struct sd_shader *shader[weight_kinds];
     uint32_t rows;
 };
 static const struct {
     uint32_t columns;
-    struct cpu_kernel many, few;
+    struct cpu_kernel many, few; /* of so few pixels a convolution is rare */
 } cpu_kernels[] = {
     {8,
-     {{&sd_shader_gemm_cpu_16x8, &sd_shader_gemm_cpu_16x8_quant}, 16},
-     {{&sd_shader_gemm_cpu_4x8, &sd_shader_gemm_cpu_4x8_quant}, 4}},
+     {{&sd_shader_gemm_cpu_16x8, &sd_shader_gemm_cpu_16x8_quant, &sd_shader_gemm_cpu_16x8_quant_conv}, 16},
+     {{&sd_shader_gemm_cpu_4x8, &sd_shader_gemm_cpu_4x8_quant, NULL}, 4}},
     {4,
-     {{&sd_shader_gemm_cpu_16x4, &sd_shader_gemm_cpu_16x4_quant}, 16},
-     {{&sd_shader_gemm_cpu_4x4, &sd_shader_gemm_cpu_4x4_quant}, 4}},
+     {{&sd_shader_gemm_cpu_16x4, &sd_shader_gemm_cpu_16x4_quant, &sd_shader_gemm_cpu_16x4_quant_conv}, 16},
+     {{&sd_shader_gemm_cpu_4x4, &sd_shader_gemm_cpu_4x4_quant, NULL}, 4}},
     {2,
-     {{&sd_shader_gemm_cpu_32x2, &sd_shader_gemm_cpu_32x2_quant}, 32},
-     {{&sd_shader_gemm_cpu_4x2, &sd_shader_gemm_cpu_4x2_quant}, 4}},
+     {{&sd_shader_gemm_cpu_32x2, &sd_shader_gemm_cpu_32x2_quant, &sd_shader_gemm_cpu_32x2_quant_conv}, 32},
+     {{&sd_shader_gemm_cpu_4x2, &sd_shader_gemm_cpu_4x2_quant, NULL}, 4}},
 };
 
-static void choose_cpu(const struct sd_vk_info *info, uint32_t tile, bool quantised,
+static void choose_cpu(const struct sd_vk_info *info, uint32_t tile, enum weight_kind kind,
                        const struct sd_gemm_need *need, struct sd_gemm_kernel *k) {
     for (size_t i = 0; i < sizeof cpu_kernels / sizeof *cpu_kernels; i++)
         if (cpu_kernels[i].columns * info->subgroup == tile) {
-            const struct cpu_kernel *kernel =
-                need->rows <= few_rows ? &cpu_kernels[i].few : &cpu_kernels[i].many;
-            k->shader = kernel->shader[quantised];
+            const struct cpu_kernel *few = &cpu_kernels[i].few, *many = &cpu_kernels[i].many;
+            const struct cpu_kernel *kernel = need->rows <= few_rows && few->shader[kind] ? few : many;
+            k->shader = kernel->shader[kind];
             k->rows = kernel->rows;
         }
     k->columns = tile;
     k->subgroup = k->spec[GEMM_LANES] = info->subgroup;
     /* Kernels of plain weights always look which part a channel is in, those of quantised ones at all flags.
      */
-    k->spec[GEMM_CONCAT] = quantised && need->concat;
-    k->spec[GEMM_FIXED] = quantised ? 0 : need->fixed;
+    k->spec[GEMM_CONCAT] = kind != plain && need->concat;
+    k->spec[GEMM_FIXED] = kind != plain ? 0 : need->fixed;
     k->spec_count = GEMM_CPU_SPECS;
 }
 
@@ -109,9 +115,10 @@ static void choose_gpu(const struct sd_vk_info *info, const struct sd_gemm_layou
     k->spec[GEMM_STEP] = l->step;
     k->spec[GEMM_LANES] = coop ? coop_threads(info, t) : t->threads;
     k->spec_count = coop ? GEMM_COOP_SPECS : GEMM_GPU_SPECS;
-    static const struct sd_shader *const shaders[2][2] = {{&sd_shader_gemm_gpu, &sd_shader_gemm_gpu_quant},
-                                                          {&sd_shader_gemm_coop, &sd_shader_gemm_quant_coop}};
-    k->shader = shaders[coop][sd_dtype_quantised(weight->dtype)];
+    static const struct sd_shader *const shaders[2][weight_kinds] = {
+        {&sd_shader_gemm_gpu, &sd_shader_gemm_gpu_quant, &sd_shader_gemm_gpu_quant_conv},
+        {&sd_shader_gemm_coop, &sd_shader_gemm_quant_coop, &sd_shader_gemm_quant_conv_coop}};
+    k->shader = shaders[coop][kind_of(weight)];
     if (!coop)
         return;
     k->subgroup = k->spec[GEMM_SUBGROUP] = info->coop.subgroup;
@@ -129,7 +136,7 @@ struct sd_gemm_kernel sd_gemm_choose(const struct sd_vk_info *info, const sd_wei
                                         [GEMM_W_TYPE] = sd_weight_shader_type(weight->dtype),
                                         [GEMM_CONCAT] = need->concat}};
     if (sd_gemm_for_cpu(info))
-        choose_cpu(info, l.tile, sd_dtype_quantised(weight->dtype), need, &k);
+        choose_cpu(info, l.tile, kind_of(weight), need, &k);
     else
         choose_gpu(info, &l, weight, need, &k);
     return k;
