@@ -1,5 +1,7 @@
 #include "sd/model.h"
 
+#include "sd/preview.h"
+
 #include <cjson/cJSON.h>
 #include <stdlib.h>
 #include <string.h>
@@ -295,6 +297,7 @@ void sd_model_close(sd_model **handle) {
     sd_unet_destroy(&m->unet);
     sd_weights_destroy(vk, &m->unet_weights);
     sd_autoencoder_close(&m->autoencoder, vk);
+    sd_previews_close(&m->previews);
     sd_adapter_set_close(&m->adapters);
     sd_lora_uses_clear(&m->loras);
     sd_lora_uses_clear(&m->prompt_loras);

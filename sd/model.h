@@ -44,6 +44,7 @@ struct sd_model {
     struct sd_unet *unet;
     sd_weights *unet_weights;
     struct sd_autoencoder autoencoder;
+    struct sd_previews *previews; /* sd/preview.h; NULL before the first one */
     sd_prediction prediction;
     sd_discrete noise;
     const char *default_schedule;

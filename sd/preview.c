@@ -1,47 +1,169 @@
 #include "sd/preview.h"
 
+#include "sd/base/rng.h"
+#include "sd/latent_map.h"
+
 #include <stdlib.h>
+#include <string.h>
 
-enum { side_vae = 16, side_tiny = 64 };
+enum {
+    latent_pixels = 8, /* pixels of a picture in one of the latent, a side */
+    side_decoder = 64, /* latents that a TAESD decodes */
+    side_map = 128,    /* pixels of a picture by the map: all of SDXL's latent */
+    fit_side = 32,     /* latents that the map is fitted to */
+    fit_patch = 4,     /* in squares of one value of this many a side */
+    fit_pixels = fit_side * fit_side
+};
 
-/* Means of squares of `factor` pixels; what is left over at the right and bottom is cut off. */
-static void average(const float *in, uint32_t width, uint32_t channels, uint32_t factor, float *out,
-                    uint32_t h, uint32_t w) {
+struct sd_previews {
+    struct sd_latent_map map;
+};
+
+void sd_previews_close(struct sd_previews **previews) {
+    if (!*previews)
+        return;
+    sd_latent_map_clear(&(*previews)->map);
+    free(*previews);
+    *previews = NULL;
+}
+
+static sd_status no_memory(sd_error *err) {
+    return sd_fail(err, SD_E_MEMORY, "out of memory for a preview");
+}
+
+/* ---- sizes ---- */
+
+/* How a latent is made small: h x w means of squares of `factor` a side. */
+struct small {
+    uint32_t factor, h, w;
+};
+
+static struct small small_of(const sd_params *p, uint32_t side) {
+    uint32_t height = p->height / latent_pixels, width = p->width / latent_pixels;
+    uint32_t larger = height > width ? height : width, least = height < width ? height : width;
+    uint32_t factor = (larger + side - 1) / side;
+    /* A side that is far shorter than the other one keeps one pixel. */
+    factor = factor > least ? least : factor;
+    return (struct small){factor, height / factor, width / factor};
+}
+
+/* Means of squares of s->factor pixels; what is left over at the right and bottom is cut off. */
+static void average(const float *in, uint32_t width, uint32_t channels, const struct small *s, float *out) {
+    uint32_t factor = s->factor;
     float weight = 1.0f / (float)(factor * factor);
-    for (uint32_t y = 0; y < h; y++)
-        for (uint32_t x = 0; x < w; x++)
+    for (uint32_t y = 0; y < s->h; y++)
+        for (uint32_t x = 0; x < s->w; x++)
             for (uint32_t c = 0; c < channels; c++) {
                 float sum = 0;
                 for (uint32_t i = 0; i < factor * factor; i++)
                     sum +=
                         in[((size_t)(y * factor + i / factor) * width + x * factor + i % factor) * channels +
                            c];
-                out[((size_t)y * w + x) * channels + c] = sum * weight;
+                *out++ = sum * weight;
             }
 }
 
-sd_status sd_preview(sd_model *model, const sd_params *p, const struct sd_watch *watch, const float *latent,
-                     sd_picture *out, sd_error *err) {
-    uint32_t side = model->autoencoder.tiny_decoder ? side_tiny : side_vae;
-    uint32_t height = p->height / 8, width = p->width / 8, larger = height > width ? height : width;
-    uint32_t factor = (larger + side - 1) / side, channels = model->files->vae.latent_channels;
-    /* A side that is far shorter than the other one keeps one pixel. */
-    uint32_t least = height < width ? height : width;
-    factor = factor > least ? least : factor;
-    uint32_t h = height / factor, w = width / factor;
-    sd_params small = *p;
-    small.height = h * 8;
-    small.width = w * 8;
-    float *averaged = malloc((size_t)h * w * channels * sizeof *averaged);
-    *out = (sd_picture){w * 8, h * 8, 3, malloc((size_t)h * w * 64 * 3)};
-    sd_status status =
-        averaged && out->pixels ? SD_OK : sd_fail(err, SD_E_MEMORY, "out of memory for a preview");
+/* ---- by a decoder ---- */
+
+static sd_status by_decoder(sd_model *model, const sd_params *p, const struct sd_watch *watch,
+                            const float *latent, sd_picture *out, sd_error *err) {
+    const struct small s = small_of(p, side_decoder);
+    uint32_t channels = model->files->vae.latent_channels;
+    sd_params at_size = *p;
+    at_size.height = s.h * latent_pixels;
+    at_size.width = s.w * latent_pixels;
+    float *averaged = malloc((size_t)s.h * s.w * channels * sizeof *averaged);
+    *out = (sd_picture){at_size.width, at_size.height, 3, malloc((size_t)at_size.height * at_size.width * 3)};
+    sd_status status = averaged && out->pixels ? SD_OK : no_memory(err);
     if (!status) {
-        average(latent, width, channels, factor, averaged, h, w);
-        status = sd_decode(model, &small, watch, averaged, out->pixels, err);
+        average(latent, p->width / latent_pixels, channels, &s, averaged);
+        status = sd_decode(model, &at_size, watch, averaged, out->pixels, err);
     }
     free(averaged);
     if (status)
         sd_picture_free(out);
     return status;
+}
+
+/* ---- by the map ---- */
+
+/* Squares of one normal value each: edges, and inside of them the decoder's colour of the value. */
+static void draw(float *latent, uint32_t channels) {
+    sd_rng rng;
+    sd_rng_init(&rng, SD_RNG_GPU, 0);
+    for (uint32_t y = 0; y < fit_side; y++)
+        for (uint32_t x = 0; x < fit_side; x++) {
+            float *at = latent + (y * fit_side + x) * channels;
+            if (x % fit_patch)
+                memcpy(at, at - channels, channels * sizeof *at);
+            else if (y % fit_patch)
+                memcpy(at, at - fit_side * channels, channels * sizeof *at);
+            else
+                sd_rng_randn(&rng, at, channels);
+        }
+}
+
+static sd_status fit(sd_model *model, const sd_params *p, const struct sd_watch *watch,
+                     struct sd_latent_map *map, sd_error *err) {
+    enum { side = fit_side * latent_pixels };
+    const struct small blocks = {latent_pixels, fit_side, fit_side};
+    uint32_t channels = model->files->vae.latent_channels;
+    sd_params at_size = *p;
+    at_size.height = at_size.width = side;
+    float *latent = malloc((size_t)fit_pixels * channels * sizeof *latent),
+          *picture = malloc((size_t)side * side * 3 * sizeof *picture),
+          *means = malloc((size_t)fit_pixels * 3 * sizeof *means);
+    uint8_t *pixels = malloc((size_t)side * side * 3);
+    sd_status status = latent && picture && means && pixels ? SD_OK : no_memory(err);
+    if (!status) {
+        draw(latent, channels);
+        status = sd_decode(model, &at_size, watch, latent, pixels, err);
+    }
+    if (!status) {
+        for (size_t i = 0; i < (size_t)side * side * 3; i++)
+            picture[i] = pixels[i];
+        average(picture, side, 3, &blocks, means);
+        status = sd_latent_map_fit(map, latent, means, fit_side, fit_side, channels, err);
+    }
+    free(latent);
+    free(picture);
+    free(means);
+    free(pixels);
+    return status;
+}
+
+static sd_status by_map(const struct sd_latent_map *map, const sd_params *p, const float *latent,
+                        sd_picture *out, sd_error *err) {
+    uint32_t height = p->height / latent_pixels, width = p->width / latent_pixels;
+    const struct small s = small_of(p, side_map);
+    size_t values = (size_t)s.h * s.w * 3;
+    float *colours = malloc((size_t)height * width * 3 * sizeof *colours),
+          *averaged = malloc(values * sizeof *averaged);
+    *out = (sd_picture){s.w, s.h, 3, malloc(values)};
+    sd_status status = colours && averaged && out->pixels ? SD_OK : no_memory(err);
+    if (!status) {
+        sd_latent_map_apply(map, latent, height, width, colours);
+        average(colours, width, 3, &s, averaged);
+        for (size_t i = 0; i < values; i++)
+            out->pixels[i] = (uint8_t)(averaged[i] + 0.5f);
+    }
+    free(colours);
+    free(averaged);
+    if (status)
+        sd_picture_free(out);
+    return status;
+}
+
+/* ---- which of them ---- */
+
+sd_status sd_preview(sd_model *model, const sd_params *p, const struct sd_watch *watch, const float *latent,
+                     sd_picture *out, sd_error *err) {
+    *out = (sd_picture){0};
+    if (model->autoencoder.tiny_decoder)
+        return by_decoder(model, p, watch, latent, out, err);
+    if (!model->previews && !(model->previews = calloc(1, sizeof *model->previews)))
+        return no_memory(err);
+    struct sd_latent_map *map = &model->previews->map;
+    sd_status status = map->weights ? SD_OK : fit(model, p, watch, map, err);
+    return status ? status : by_map(map, p, latent, out, err);
 }

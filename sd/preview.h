@@ -4,9 +4,15 @@
 
 #include "sd/latent.h"
 
+/* What previews of a model are made with; made at its first preview, and kept by it. */
+struct sd_previews;
+void sd_previews_close(struct sd_previews **previews); /* NULL-safe */
+
 /* What the latent [h][w][channels] of a request (the estimate of the clean one, in the UNet's scale) would
- * decode to, small: the decoder runs on the latent averaged down to at most 16 pixels a side, or 64 with a
- * TAESD. That is 9 % of a guided step of SD 1.5 at 512 x 512, by operations. Free with sd_picture_free. */
+ * decode to, small. With a model that decodes by a TAESD it is that one's picture of the latent averaged down
+ * to at most 64 a side. Otherwise it has a pixel a latent, averaged down to at most 128 a side, by a map
+ * (sd/latent_map.h) that is fitted once to what the model's decoder makes of fixed latents: it does not
+ * depend on the request. Free with sd_picture_free. */
 sd_status sd_preview(sd_model *model, const sd_params *params, const struct sd_watch *watch,
                      const float *latent, sd_picture *out, sd_error *err);
 

@@ -271,7 +271,7 @@ typedef struct sd_progress {
     uint32_t image, images;    /* which one is under way, from 0, and how many there will be */
     uint32_t step, steps;      /* finished steps of this image and all of them, or kernels of this network */
     double seconds;            /* since the call began */
-    const sd_picture *preview; /* what the step's estimate looks like, small; NULL most of the time */
+    const sd_picture *preview; /* the step's estimate, a pixel for 8 x 8 or more; NULL most of the time */
 } sd_progress;
 
 /* Numbers at 0 and strings at NULL mean the default that the options table states (sd_option_at), or that of

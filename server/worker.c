@@ -175,8 +175,9 @@ static void on_progress(void *user, const sd_progress *progress) {
     worker *w = user;
     uint8_t *data = NULL;
     size_t size = 0;
+    /* Below 90 JPEG halves the size of the colours, of which a small preview has few enough. */
     if (progress->preview)
-        sd_picture_encode(progress->preview, &(sd_encoding){.jpeg = true, .quality = 80}, &data, &size, NULL);
+        sd_picture_encode(progress->preview, &(sd_encoding){.jpeg = true, .quality = 90}, &data, &size, NULL);
     jobs_progress(w->jobs, w->job, progress, data, size);
     free(data);
 }

@@ -1,5 +1,4 @@
 /* Whole pictures against diffusers' from the same noise (tests/golden/pictures.py). */
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -229,58 +228,6 @@ static void compilation_is_reported_once_and_can_be_cancelled(void **state) {
     close_context((void **)&context);
 }
 
-struct previews {
-    uint32_t count, last_step;
-    double distance; /* of the last one's mean colour from the picture's */
-    double mean[3];
-};
-
-static void mean_colour(const sd_picture *p, double out[3]) {
-    size_t pixels = (size_t)p->width * p->height;
-    for (int c = 0; c < 3; c++) {
-        out[c] = 0;
-        for (size_t i = 0; i < pixels; i++)
-            out[c] += p->pixels[i * 3 + (size_t)c] / (double)pixels;
-    }
-}
-
-static void follow_previews(void *user, const sd_progress *progress) {
-    struct previews *p = user;
-    if (!progress->preview)
-        return;
-    assert_int_equal(progress->phase, SD_PHASE_STEP);
-    assert_int_equal(progress->preview->width, 128); /* 256 pixels are 32 latents, halved to fit 16 */
-    assert_int_equal(progress->preview->height, 128);
-    p->count++;
-    p->last_step = progress->step;
-    mean_colour(progress->preview, p->mean);
-}
-
-/* Every third step but the last, and the picture is the same as without. The last preview is near the
- * picture: within 12 of 255 levels in each mean colour, where grey would be off by 60. */
-static void previews_show_the_picture_and_do_not_change_it(void **state) {
-    sd_model *model = open_model(state, SDVK_SOURCE_DIR "/samples/mockup", SD_PRECISION_AUTO);
-    struct previews p = {0};
-    sd_params params = {.prompt = "a red mug on a wooden table, studio light", .steps = 12};
-    sd_outputs *without, *with;
-    double mean[3];
-    sd_error err;
-    assert_int_equal(sd_generate(model, &params, &without, &err), SD_OK);
-    params.preview_every = 3;
-    params.progress = follow_previews;
-    params.progress_user = &p;
-    assert_int_equal(sd_generate(model, &params, &with, &err), SD_OK);
-    assert_int_equal(p.count, 3);
-    assert_int_equal(p.last_step, 9);
-    assert_memory_equal(with->items[0].picture.pixels, without->items[0].picture.pixels, 256 * 256 * 3);
-    mean_colour(&with->items[0].picture, mean);
-    for (int c = 0; c < 3; c++)
-        assert_true(fabs(mean[c] - p.mean[c]) < 12);
-    sd_outputs_free(&without);
-    sd_outputs_free(&with);
-    sd_model_close(&model);
-}
-
 /* PNG gives the pixels back; JPEG nearly; what is no picture is refused by its label. */
 static void pictures_go_through_memory(void **state) {
     (void)state;
@@ -313,7 +260,6 @@ int main(void) {
         cmocka_unit_test(same_request_same_bytes),
         cmocka_unit_test(cancel_stops_within_a_step),
         cmocka_unit_test(compilation_is_reported_once_and_can_be_cancelled),
-        cmocka_unit_test(previews_show_the_picture_and_do_not_change_it),
         cmocka_unit_test(pictures_go_through_memory),
         cmocka_unit_test(sample_model_in_f32),
     };
