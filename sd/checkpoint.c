@@ -218,23 +218,35 @@ static sd_status open_parts(sd_checkpoint *c, const struct sd_separate_parts *se
     return status;
 }
 
-sd_status sd_checkpoint_open(sd_checkpoint **out, const char *path, const struct sd_separate_parts *separate,
-                             sd_error *err) {
-    static const struct sd_separate_parts none;
-    *out = NULL;
-    sd_checkpoint *c = calloc(1, sizeof *c);
+static sd_status create(sd_checkpoint **out, const char *path, sd_error *err) {
+    char name[256];
+    sd_checkpoint *c = *out = calloc(1, sizeof *c);
     if (!c)
         return sd_fail(err, SD_E_MEMORY, "out of memory");
-    char name[256];
     c->vae = sd_vae_sd1;
     sd_tensor_file_name(path, name, sizeof name);
     c->path = sd_arena_strdup(&c->arena, path);
     c->name = sd_arena_strdup(&c->arena, name);
-    sd_status status = c->path && c->name ? open_parts(c, separate ? separate : &none, err)
-                                          : sd_fail(err, SD_E_MEMORY, "out of memory");
+    return c->path && c->name ? SD_OK : sd_fail(err, SD_E_MEMORY, "out of memory");
+}
+
+sd_status sd_checkpoint_open(sd_checkpoint **out, const char *path, const struct sd_separate_parts *separate,
+                             sd_error *err) {
+    static const struct sd_separate_parts none;
+    sd_status status = create(out, path, err);
+    if (!status)
+        status = open_parts(*out, separate ? separate : &none, err);
     if (status)
-        sd_checkpoint_close(&c);
-    *out = c;
+        sd_checkpoint_close(out);
+    return status;
+}
+
+sd_status sd_checkpoint_open_taesd(sd_checkpoint **out, const char *path, sd_error *err) {
+    sd_status status = create(out, path, err);
+    if (!status)
+        status = sd_checkpoint_replace(*out, &(struct sd_separate_parts){.taesd = path}, err);
+    if (status)
+        sd_checkpoint_close(out);
     return status;
 }
 

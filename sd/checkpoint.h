@@ -80,6 +80,8 @@ struct sd_separate_parts {
  * brings the UNet. Other parts may be missing. Errors say what a path is and what was expected of it. */
 sd_status sd_checkpoint_open(sd_checkpoint **out, const char *path, const struct sd_separate_parts *separate,
                              sd_error *err);
+/* A TAESD alone, a file or a diffusers folder: the part SD_PART_TAESD and nothing else. */
+sd_status sd_checkpoint_open_taesd(sd_checkpoint **out, const char *path, sd_error *err);
 void sd_checkpoint_close(sd_checkpoint **checkpoint);
 
 /* Fills checkpoint->unet. */

@@ -12,18 +12,17 @@ struct half {
     const char *name; /* for messages */
 };
 
-static sd_status record_decoder(sd_model *model, const sd_params *p, sd_dtype act, struct half *h,
-                                sd_error *err) {
+static sd_status record_decoder(sd_model *model, const struct sd_autoencoder *decoder, const sd_params *p,
+                                sd_dtype act, struct half *h, sd_error *err) {
     const struct sd_vae_config *config = &model->files->vae;
     uint32_t factor = 1u << (config->levels - 1);
-    *h = (struct half){.name = "the VAE decoder"};
+    *h = (struct half){.name = decoder->tiny_decoder ? "the TAESD decoder" : "the VAE decoder"};
     sd_status status = sd_graph_create(&h->graph, sd_vk_info(model->context->vk), act, err);
     if (status)
         return status;
     h->in = sd_graph_input(h->graph, "latent", SD_RATE_STEP, SD_F32, 1, p->height / factor, p->width / factor,
                            config->latent_channels);
-    h->out = sd_graph_output(h->graph, sd_autoencoder_decode(h->graph, &model->autoencoder, config, h->in),
-                             "picture");
+    h->out = sd_graph_output(h->graph, sd_autoencoder_decode(h->graph, decoder, config, h->in), "picture");
     return sd_graph_status(h->graph, err);
 }
 
@@ -90,7 +89,7 @@ sd_status sd_decode_plan(sd_model *model, const sd_params *p, struct sd_strips_s
     const struct sd_strips_limits limits = limits_of(model, p);
     sd_strips *strips = NULL;
     struct half h;
-    sd_status status = record_decoder(model, p, model->act, &h, err);
+    sd_status status = record_decoder(model, &model->autoencoder, p, model->act, &h, err);
     if (!status && !(status = sd_strips_create(&strips, h.graph, &limits, err)))
         *out = *sd_strips_stats(strips);
     sd_strips_destroy(&strips);
@@ -104,11 +103,12 @@ static uint8_t to_byte(float value) {
     return scaled <= 0 ? 0 : scaled >= 255 ? 255 : (uint8_t)(scaled + 0.5f);
 }
 
-static sd_status decode(sd_model *model, const sd_params *p, const struct sd_watch *watch, sd_dtype act,
-                        float *latent, uint8_t *pixels, sd_error *err) {
+static sd_status decode(sd_model *model, const struct sd_autoencoder *decoder, const sd_params *p,
+                        const struct sd_watch *watch, sd_dtype act, float *latent, uint8_t *pixels,
+                        sd_error *err) {
     size_t values = (size_t)p->width * p->height * model->files->vae.image_channels;
     struct half h;
-    sd_status status = record_decoder(model, p, act, &h, err);
+    sd_status status = record_decoder(model, decoder, p, act, &h, err);
     float *out = malloc(values * sizeof *out);
     if (!status && !out)
         status = sd_fail(err, SD_E_MEMORY, "out of memory");
@@ -121,24 +121,30 @@ static sd_status decode(sd_model *model, const sd_params *p, const struct sd_wat
     return status;
 }
 
-sd_status sd_decode(sd_model *model, const sd_params *p, const struct sd_watch *watch, const float *latent,
-                    uint8_t *pixels, sd_error *err) {
+sd_status sd_decode_by(sd_model *model, const struct sd_autoencoder *decoder, const sd_params *p,
+                       const struct sd_watch *watch, const float *latent, uint8_t *pixels, sd_error *err) {
     const struct sd_vae_config *config = &model->files->vae;
     uint32_t factor = 1u << (config->levels - 1);
     size_t values = (size_t)(p->width / factor) * (p->height / factor) * config->latent_channels;
     float *in = malloc(values * sizeof *in);
     if (!in)
         return sd_fail(err, SD_E_MEMORY, "out of memory");
-    struct sd_latent_scale s = sd_autoencoder_scale(model->autoencoder.tiny_decoder, config);
+    struct sd_latent_scale s = sd_autoencoder_scale(decoder->tiny_decoder, config);
     for (size_t i = 0; i < values; i++)
         in[i] = latent[i] / s.scale + s.shift;
-    sd_status status = decode(model, p, watch, model->act, in, pixels, err);
+    sd_status status = decode(model, decoder, p, watch, model->act, in, pixels, err);
     if (status == SD_E_NUMERIC && model->act == SD_F16) {
-        sd_log(&model->context->log, SD_LOG_WARNING, "the VAE overflowed in f16; decoding again in f32");
-        status = decode(model, p, watch, SD_F32, in, pixels, err);
+        sd_log(&model->context->log, SD_LOG_WARNING, "%s overflowed in f16; decoding again in f32",
+               decoder->tiny_decoder ? "the TAESD" : "the VAE");
+        status = decode(model, decoder, p, watch, SD_F32, in, pixels, err);
     }
     free(in);
     return status;
+}
+
+sd_status sd_decode(sd_model *model, const sd_params *p, const struct sd_watch *watch, const float *latent,
+                    uint8_t *pixels, sd_error *err) {
+    return sd_decode_by(model, &model->autoencoder, p, watch, latent, pixels, err);
 }
 
 /* Reads the first `channels` of each pixel's values: the mean of a VAE's moments, or all of a TAESD's. */

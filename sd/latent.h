@@ -43,6 +43,9 @@ sd_status sd_denoise(struct sd_denoiser *d, const float *x, double sigma, float 
 /* latent [h][w][channels] in the UNet's scale -> RGB bytes [8h][8w][3]. Repeats in f32 when f16 overflows. */
 sd_status sd_decode(sd_model *model, const sd_params *params, const struct sd_watch *watch,
                     const float *latent, uint8_t *pixels, sd_error *err);
+/* The same by a TAESD for the model's latents, where that is not the model's own. */
+sd_status sd_decode_by(sd_model *model, const struct sd_autoencoder *decoder, const sd_params *params,
+                       const struct sd_watch *watch, const float *latent, uint8_t *pixels, sd_error *err);
 /* What the decoder would take. */
 sd_status sd_decode_plan(sd_model *model, const sd_params *params, struct sd_strips_stats *out,
                          sd_error *err);

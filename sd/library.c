@@ -31,6 +31,7 @@ static const struct {
     {"embeddings", SD_LIBRARY_EMBEDDING},
     {"vae", SD_LIBRARY_VAE},
     {"vae-approx", SD_LIBRARY_TAESD},
+    {"vae-taesd", SD_LIBRARY_TAESD},
     {"controlnet", SD_LIBRARY_CONTROLNET},
     {"t2i-adapter", SD_LIBRARY_CONTROLNET},
     {"esrgan", SD_LIBRARY_UPSCALER},

@@ -297,7 +297,7 @@ void sd_model_close(sd_model **handle) {
     sd_unet_destroy(&m->unet);
     sd_weights_destroy(vk, &m->unet_weights);
     sd_autoencoder_close(&m->autoencoder, vk);
-    sd_previews_close(&m->previews);
+    sd_previews_close(&m->previews, vk);
     sd_adapter_set_close(&m->adapters);
     sd_lora_uses_clear(&m->loras);
     sd_lora_uses_clear(&m->prompt_loras);
@@ -329,6 +329,7 @@ void sd_model_get_info(const sd_model *m, sd_model_info *out) {
     add_weights(out, m->unet_weights);
     add_weights(out, m->autoencoder.decoder_weights);
     add_weights(out, m->autoencoder.encoder_weights);
+    out->weight_bytes += sd_previews_bytes(m->previews);
 }
 
 sd_status sd_model_hash(sd_model *m, const char **hex, sd_error *err) {

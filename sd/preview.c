@@ -2,6 +2,7 @@
 
 #include "sd/base/rng.h"
 #include "sd/latent_map.h"
+#include "sd/preview_taesd.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,15 +17,23 @@ enum {
 };
 
 struct sd_previews {
+    bool looked; /* for a TAESD in the model folder */
+    struct sd_preview_taesd taesd;
     struct sd_latent_map map;
 };
 
-void sd_previews_close(struct sd_previews **previews) {
-    if (!*previews)
+void sd_previews_close(struct sd_previews **previews, sd_vk *vk) {
+    struct sd_previews *s = *previews;
+    if (!s)
         return;
-    sd_latent_map_clear(&(*previews)->map);
-    free(*previews);
+    sd_preview_taesd_close(&s->taesd, vk);
+    sd_latent_map_clear(&s->map);
+    free(s);
     *previews = NULL;
+}
+
+uint64_t sd_previews_bytes(const struct sd_previews *s) {
+    return s && s->taesd.files ? sd_weights_bytes(s->taesd.autoencoder.decoder_weights) : 0;
 }
 
 static sd_status no_memory(sd_error *err) {
@@ -65,8 +74,9 @@ static void average(const float *in, uint32_t width, uint32_t channels, const st
 
 /* ---- by a decoder ---- */
 
-static sd_status by_decoder(sd_model *model, const sd_params *p, const struct sd_watch *watch,
-                            const float *latent, sd_picture *out, sd_error *err) {
+static sd_status by_decoder(sd_model *model, const struct sd_autoencoder *decoder, const sd_params *p,
+                            const struct sd_watch *watch, const float *latent, sd_picture *out,
+                            sd_error *err) {
     const struct small s = small_of(p, side_decoder);
     uint32_t channels = model->files->vae.latent_channels;
     sd_params at_size = *p;
@@ -77,7 +87,7 @@ static sd_status by_decoder(sd_model *model, const sd_params *p, const struct sd
     sd_status status = averaged && out->pixels ? SD_OK : no_memory(err);
     if (!status) {
         average(latent, p->width / latent_pixels, channels, &s, averaged);
-        status = sd_decode(model, &at_size, watch, averaged, out->pixels, err);
+        status = sd_decode_by(model, decoder, &at_size, watch, averaged, out->pixels, err);
     }
     free(averaged);
     if (status)
@@ -117,7 +127,7 @@ static sd_status fit(sd_model *model, const sd_params *p, const struct sd_watch 
     sd_status status = latent && picture && means && pixels ? SD_OK : no_memory(err);
     if (!status) {
         draw(latent, channels);
-        status = sd_decode(model, &at_size, watch, latent, pixels, err);
+        status = sd_decode_by(model, &model->autoencoder, &at_size, watch, latent, pixels, err);
     }
     if (!status) {
         for (size_t i = 0; i < (size_t)side * side * 3; i++)
@@ -156,14 +166,41 @@ static sd_status by_map(const struct sd_latent_map *map, const sd_params *p, con
 
 /* ---- which of them ---- */
 
+static bool ends_the_run(sd_status status) {
+    return status == SD_E_CANCELLED || status == SD_E_DEVICE_LOST;
+}
+
+/* By the TAESD of the model folder, which is looked for once; no picture where there is none, or when it
+ * fails, after which it is not tried again. */
+static sd_status by_taesd(sd_model *model, const sd_params *p, const struct sd_watch *watch,
+                          const float *latent, sd_picture *out, sd_error *err) {
+    struct sd_previews *s = model->previews;
+    sd_error cause = {0};
+    sd_status status = s->looked ? SD_OK : sd_preview_taesd_open(&s->taesd, model, &cause);
+    if (!status && s->taesd.files)
+        status = by_decoder(model, &s->taesd.autoencoder, p, watch, latent, out, &cause);
+    if (ends_the_run(status))
+        return sd_fail(err, status, "%s", cause.message);
+    if (status) {
+        sd_log(&model->context->log, SD_LOG_WARNING, "previews go without a TAESD: %s", cause.message);
+        sd_preview_taesd_close(&s->taesd, model->context->vk);
+    }
+    s->looked = true;
+    return SD_OK;
+}
+
 sd_status sd_preview(sd_model *model, const sd_params *p, const struct sd_watch *watch, const float *latent,
                      sd_picture *out, sd_error *err) {
     *out = (sd_picture){0};
     if (model->autoencoder.tiny_decoder)
-        return by_decoder(model, p, watch, latent, out, err);
+        return by_decoder(model, &model->autoencoder, p, watch, latent, out, err);
     if (!model->previews && !(model->previews = calloc(1, sizeof *model->previews)))
         return no_memory(err);
     struct sd_latent_map *map = &model->previews->map;
-    sd_status status = map->weights ? SD_OK : fit(model, p, watch, map, err);
+    sd_status status = by_taesd(model, p, watch, latent, out, err);
+    if (status || out->pixels)
+        return status;
+    if (!map->weights)
+        status = fit(model, p, watch, map, err);
     return status ? status : by_map(map, p, latent, out, err);
 }

@@ -85,7 +85,7 @@ typedef struct sd_library_file {
 } sd_library_file;
 
 /* What lies in a folder of models: that of A1111 (models/Stable-diffusion, models/Lora, models/LyCORIS,
- * models/VAE, models/VAE-approx, models/ControlNet, models/ESRGAN ..., embeddings), that of ComfyUI
+ * models/VAE, models/VAE-approx, VAE-taesd, ControlNet, ESRGAN ..., embeddings), that of ComfyUI
  * (models/checkpoints, loras, embeddings, vae, vae_approx, controlnet, upscale_models, text_encoders, clip,
  * unet, diffusion_models), or the folder "models" of either. Folders are found in any case and with '-' for
  * '_'; everything below them is read, hidden files and names that are not UTF-8 excepted. */
@@ -271,7 +271,7 @@ typedef struct sd_progress {
     uint32_t image, images;    /* which one is under way, from 0, and how many there will be */
     uint32_t step, steps;      /* finished steps of this image and all of them, or kernels of this network */
     double seconds;            /* since the call began */
-    const sd_picture *preview; /* the step's estimate, a pixel for 8 x 8 or more; NULL most of the time */
+    const sd_picture *preview; /* what the step's estimate looks like, small; NULL most of the time */
 } sd_progress;
 
 /* Numbers at 0 and strings at NULL mean the default that the options table states (sd_option_at), or that of
@@ -309,8 +309,7 @@ typedef struct sd_params {
     const sd_picture *mask; /* as large as init_image */
     float mask_blur;        /* standard deviation in pixels of a blur of the mask, 0: none */
     const char *mask_paint; /* which colour of the mask is made anew: "white" (the default) or "black" */
-    /* What that starts from: "original" (the default), "fill" (the colours around it), "noise" or "nothing".
-     */
+    /* What that starts from: "original" (default), "fill" (the colours around it), "noise" or "nothing". */
     const char *mask_fill;
     /* "whole" (the default), or "masked": only the part of the picture round the mask is rendered, at width x
      * height, with `mask_padding` pixels of what surrounds it, and put back into it. */
@@ -319,7 +318,8 @@ typedef struct sd_params {
     float image_cfg_scale;  /* how closely a pix2pix model keeps to init_image */
     uint32_t vae_memory;    /* MiB that the VAE may work in; default: what the device has left. With less it
                                takes longer and gives the same bytes */
-    uint32_t preview_every; /* steps between the previews in `progress`; 0: none */
+    uint32_t preview_every; /* steps between the previews in `progress`; 0: none. They have a pixel for 8 x 8,
+                               or are a TAESD's, the model's or one that lies in the model folder */
     void (*progress)(void *user, const sd_progress *progress);
     void *progress_user;
     sd_cancel *cancel; /* NULL: cannot be cancelled */

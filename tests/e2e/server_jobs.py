@@ -12,6 +12,14 @@ from generate import pixels, texts
 from service import SMALL
 
 
+def jpeg_size(data):
+    """Width and height, from the first header that has them."""
+    at = 2
+    while data[at + 1] not in (0xC0, 0xC2):
+        at += 2 + int.from_bytes(data[at + 2:at + 4], "big")
+    return int.from_bytes(data[at + 7:at + 9], "big"), int.from_bytes(data[at + 5:at + 7], "big")
+
+
 class Jobs(service.Case):
     def submit(self, server, expected=202, headers=None, **fields):
         reply = server.post("/v1/jobs", {"prompt": "a red mug", **SMALL, **fields}, headers=headers)
@@ -59,6 +67,42 @@ class Jobs(service.Case):
         connection.request("GET", f"/v1/jobs/{job['id']}/events")
         self.assertEqual([name for name, _ in service.events(connection.getresponse())], ["done"])
         connection.close()
+
+    def previews(self, server, **fields):
+        """Widths and heights of the previews of a job that ends well; the first ones may come before they are asked for."""
+        job = self.submit(server, preview_every=1, **fields)
+        connection = server.connect()
+        connection.request("GET", f"/v1/jobs/{job['id']}/events")
+        seen = list(service.events(connection.getresponse()))
+        connection.close()
+        self.assertEqual(seen[-1][0], "done")
+        return {jpeg_size(base64.b64decode(data["jpeg"])) for name, data in seen if name == "preview"}
+
+    def test_previews_with_and_without_a_taesd(self):
+        """A pixel for 8 x 8, or a picture by the small autoencoder of the model folder; one that is broken is one warning,
+        and no job's matter."""
+        folder = self.folder / "models/vae_approx"
+        folder.mkdir(parents=True)
+        arguments = ("--models", self.folder / "models", "--model", service.program.MODEL)
+        shape = {"width": 128, "height": 64, "steps": 20}
+        server = self.serve(*arguments).ready()
+        self.assertEqual(self.previews(server, **shape), {(16, 8)})
+        self.assertEqual(server.stop(), (0, ""))
+
+        taesd = folder / "taesd_decoder.safetensors"
+        taesd.write_bytes((service.program.ROOT / "tests/golden/parts/taesd_decoder.safetensors").read_bytes())
+        server = self.serve(*arguments).ready()
+        self.assertEqual(self.previews(server, **shape), {(128, 64)})
+        self.assertEqual(server.stop(), (0, ""))
+
+        taesd.write_bytes(taesd.read_bytes()[:-1])
+        server = self.serve(*arguments).ready()
+        for seed in (1, 2):
+            self.assertEqual(self.previews(server, **{**shape, "seed": seed}), {(16, 8)})
+        code, errors = server.stop()
+        self.assertEqual(code, 0)
+        self.assertEqual(errors.count("\n"), 1)
+        self.assertIn(f"sdvk-server: warning: previews go without a TAESD: {taesd}: ", errors)
 
     def test_cancel_waiting_and_running(self):
         server = self.serve().ready()

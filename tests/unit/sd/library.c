@@ -84,6 +84,7 @@ static const char *const a1111[] = {"models/Stable-diffusion/v1-5.ckpt",
                                     "models/LyCORIS/loha.safetensors",
                                     "models/VAE/mse.safetensors",
                                     "models/VAE-approx/taesd.pt",
+                                    "models/VAE-taesd/taesd_decoder.pth",
                                     "models/ControlNet/canny.pth",
                                     "models/ESRGAN/4x.pth",
                                     "models/RealESRGAN/x2.pth",
@@ -133,9 +134,10 @@ static void expect_list(const char *folder, const char *want) {
 }
 
 static void a1111_folders(void **state) {
-    static const char want[] = "checkpoint v1-5\nlora acme\nlora loha\nlora style/Ink\nembedding bad_hands\n"
-                               "embedding sdxl/neg\nvae mse\ntaesd taesd\ncontrolnet canny\nupscaler 4x\n"
-                               "upscaler x2\n";
+    static const char want[] =
+        "checkpoint v1-5\nlora acme\nlora loha\nlora style/Ink\nembedding bad_hands\n"
+        "embedding sdxl/neg\nvae mse\ntaesd taesd\ntaesd taesd_decoder\ncontrolnet canny\nupscaler 4x\n"
+        "upscaler x2\n";
     (void)state;
     make(a1111);
     expect_list("", want);
