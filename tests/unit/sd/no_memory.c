@@ -2,7 +2,7 @@
  * picture, and a generation after it works. The linker hands malloc and its relatives of our libraries to the
  * functions here (see tests/CMakeLists.txt); cJSON gets them through its hooks. Run under ASan it finds
  * leaks. */
-#include "sd/sd.h"
+#include "sd/preview.h"
 
 #include <cjson/cJSON.h>
 #include <setjmp.h>
@@ -68,7 +68,7 @@ VkResult __wrap_vkAllocateMemory(VkDevice device, const VkMemoryAllocateInfo *in
     return __real_vkAllocateMemory(device, info, callbacks, memory);
 }
 
-enum part { OPEN_DEVICE, OPEN_MODEL, PLAN, GENERATE };
+enum part { OPEN_DEVICE, OPEN_MODEL, PLAN, PREVIEW, GENERATE };
 
 struct state {
     sd_context *context;
@@ -102,6 +102,19 @@ static sd_status generate(struct state *s, sd_error *err) {
     return status;
 }
 
+/* The model's first one. */
+static sd_status preview(struct state *s, sd_error *err) {
+    const sd_params small = {.width = 64, .height = 64};
+    const struct sd_watch nobody = {0};
+    const float latent[8 * 8 * 4] = {0};
+    sd_picture picture;
+    sd_previews_close(&s->model->previews, s->context->vk);
+    sd_status status = sd_preview(s->model, &small, &nobody, latent, &picture, err);
+    assert_int_equal(!status, picture.pixels != NULL);
+    sd_picture_free(&picture);
+    return status;
+}
+
 static sd_status once(struct state *s, enum part part, sd_error *err) {
     sd_plan_report report;
     sd_status status;
@@ -118,6 +131,8 @@ static sd_status once(struct state *s, enum part part, sd_error *err) {
         return status;
     case PLAN:
         return sd_plan_generate(s->model, &params, &report, err);
+    case PREVIEW:
+        return preview(s, err);
     default:
         return generate(s, err);
     }
@@ -182,6 +197,11 @@ static void planning(void **state) {
     fail_host(PLAN);
 }
 
+static void previewing(void **state) {
+    (void)state;
+    fail_host(PREVIEW);
+}
+
 static void generating(void **state) {
     (void)state;
     fail_host(GENERATE);
@@ -217,11 +237,9 @@ int main(void) {
     cJSON_Hooks hooks = {json_malloc, free};
     cJSON_InitHooks(&hooks);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(opening_a_device),
-        cmocka_unit_test(opening_a_model),
-        cmocka_unit_test(planning),
-        cmocka_unit_test(generating),
-        cmocka_unit_test(device_memory_runs_out),
+        cmocka_unit_test(opening_a_device), cmocka_unit_test(opening_a_model),
+        cmocka_unit_test(planning),         cmocka_unit_test(previewing),
+        cmocka_unit_test(generating),       cmocka_unit_test(device_memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
