@@ -176,7 +176,11 @@ static sd_status by_taesd(sd_model *model, const sd_params *p, const struct sd_w
                           const float *latent, sd_picture *out, sd_error *err) {
     struct sd_previews *s = model->previews;
     sd_error cause = {0};
-    sd_status status = s->looked ? SD_OK : sd_preview_taesd_open(&s->taesd, model, &cause);
+    sd_status status = SD_OK;
+    if (!s->looked) {
+        status = sd_preview_taesd_open(&s->taesd, model, &cause);
+        s->looked = !ends_the_run(status);
+    }
     if (!status && s->taesd.files)
         status = by_decoder(model, &s->taesd.autoencoder, p, watch, latent, out, &cause);
     if (ends_the_run(status))
@@ -185,7 +189,6 @@ static sd_status by_taesd(sd_model *model, const sd_params *p, const struct sd_w
         sd_log(&model->context->log, SD_LOG_WARNING, "previews go without a TAESD: %s", cause.message);
         sd_preview_taesd_close(&s->taesd, model->context->vk);
     }
-    s->looked = true;
     return SD_OK;
 }
 

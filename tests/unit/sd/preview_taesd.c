@@ -180,6 +180,34 @@ static void broken_ones_are_one_warning(void **state) {
     }
 }
 
+/* A cancel while it is loaded, or while it decodes, is no failure of the TAESD. */
+static void cancel_leaves_it_for_the_next_preview(void **state) {
+    static const float latent[8 * 8 * 4];
+    const sd_params params = {.width = 64, .height = 64};
+    struct heard heard;
+    (void)state;
+    make_root();
+    place("vae_approx/taesd_decoder.safetensors", AUTHORS);
+    sd_context *context = open_in_root(&heard);
+    for (int loading = 0; loading < 2; loading++) {
+        sd_cancel cancel = {0};
+        const struct sd_watch watch = {.cancel = &cancel};
+        sd_model *model = open_model(context, "sd1");
+        sd_picture picture;
+        sd_error err;
+        sd_cancel_request(&cancel);
+        model->cancel = loading ? &cancel : NULL;
+        assert_int_equal(sd_preview(model, &params, &watch, latent, &picture, &err), SD_E_CANCELLED);
+        assert_null(picture.pixels);
+        model->cancel = NULL;
+        assert_int_equal(preview_width(model), 64);
+        sd_model_close(&model);
+    }
+    assert_int_equal(heard.count, 0);
+    sd_context_destroy(&context);
+    remove_root();
+}
+
 static void count_preview(void *user, const sd_progress *progress) {
     *(uint32_t *)user += progress->preview && progress->preview->width == 64;
 }
@@ -226,6 +254,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_familys_own_is_found),
         cmocka_unit_test(broken_ones_are_one_warning),
+        cmocka_unit_test(cancel_leaves_it_for_the_next_preview),
         cmocka_unit_test(pictures_do_not_come_from_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
