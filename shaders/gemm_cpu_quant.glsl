@@ -8,26 +8,33 @@
 
 const uint TILE = C * LANES;
 const uint GROUPS = (LANES + 7) / 8; /* of codes in a step of LANES k's */
-const uint GRAINS = QUANT_REACH(QUANT_GRAIN(W_TYPE), NINE, LANES);
 const bool LINEAR = !NINE, UPSAMPLE = false;
 #include "shaders/gemm_cpu_rows.glsl"
 shared float sums[R * C * LANES];
 
-vec2 scale[C][GRAINS]; /* of the lane's columns, from the grain of the step's first value on */
+#ifdef NINE_TAPS
+#define NINE_COUNT LANES
+#define NINE_MOST 16
+#define NINE_GRAIN QUANT_GRAIN(W_TYPE)
+#include "shaders/quant_nine.glsl"
+NineScales scale[C]; /* of the lane's columns */
+#else
+vec2 scale[C];
+#endif
 QuantGroup codes[C][GROUPS];
 
-/* The step of LANES channels of a tap from channel k on, the first of which is value `first_value` of the row. */
+/* The step of LANES channels of a tap from channel k on, the first of which is number `first_value` of the row. */
 void load_step(QuantPlace place, uint tile, uint tap, uint k, uint first_value) {
     uint unit = (tap * p.c_padded + k) / QUANT_UNIT, lane = gl_SubgroupInvocationID;
-    uint last = place.units * QUANT_UNIT / QUANT_GRAIN(W_TYPE) - 1;
     [[unroll]] for (uint c = 0; c < C; c++) {
         uint column = c * LANES + lane, at = quant_codes_at(W_TYPE, place, tile, unit, column);
         uint first = quant_first(tile * TILE + column, place.units);
-        if (NINE || k % QUANT_GRAIN(W_TYPE) == 0)
-            [[unroll]] for (uint i = 0; i < GRAINS; i++) {
-                uint grain = min(first_value / QUANT_GRAIN(W_TYPE) + i, last);
-                scale[c][i] = quant_grain(W_TYPE, p.weight, place, tile, column, first, grain);
-            }
+#ifdef NINE_TAPS
+        scale[c] = nine_scales(p.weight, place, tile, column, first, first_value);
+#else
+        if (k % QUANT_GRAIN(W_TYPE) == 0)
+            scale[c] = quant_grain(W_TYPE, p.weight, place, tile, column, first, k / QUANT_GRAIN(W_TYPE));
+#endif
         [[unroll]] for (uint g = 0; g < GROUPS; g++)
             codes[c][g] = quant_group(W_TYPE, p.weight, at, k / 8 % 4 + g);
     }
@@ -36,9 +43,11 @@ void load_step(QuantPlace place, uint tile, uint tap, uint k, uint first_value) 
 /* Value kk of the step that begins at k. */
 float value(uint c, uint k, uint kk, uint first_value) {
     uint code = quant_code(W_TYPE, codes[c][kk / 8], (LANES < 8 ? k % 8 : 0) + kk % 8);
-    uint grain = NINE ? QUANT_TAPS * kk / QUANT_GRAIN(W_TYPE) : 0;
-    bool next = NINE && quant_next(QUANT_GRAIN(W_TYPE), first_value, kk);
-    vec2 s = next ? scale[c][min(grain + 1, GRAINS - 1)] : scale[c][grain];
+#ifdef NINE_TAPS
+    vec2 s = nine_scale(scale[c], first_value, kk);
+#else
+    vec2 s = scale[c];
+#endif
     return s.x * quant_level(W_TYPE, code) + s.y;
 }
 

@@ -71,6 +71,13 @@ uint element(Row r, Slice s, out uvec2 from) {
 }
 
 #ifdef QUANT
+#ifdef NINE_TAPS
+#define NINE_COUNT 8
+#define NINE_MOST 8
+#define NINE_GRAIN 16
+#include "shaders/quant_nine.glsl"
+#endif
+
 /* Eight neighbouring k's of a quantised column, from channel s.k + k of the tap on. */
 struct QuantEight {
     vec4 low, high;
@@ -81,22 +88,18 @@ QuantEight quant_eight(Place place, uint column, Slice s, uint k) {
     QuantPlace at = quant_place(W_TYPE, tiles, PACKED, field(GEMM_TAPS_SHIFT) * p.c_padded);
     uint tap = NINE ? s.dy * 3 + s.dx : 0, channel = s.k + k, value = NINE ? channel * QUANT_TAPS + tap : channel;
     uint unit = (tap * p.c_padded + channel) / QUANT_UNIT, first = quant_first(n, at.units);
-    uint grain = value / QUANT_GRAIN(W_TYPE), last = at.units * QUANT_UNIT / QUANT_GRAIN(W_TYPE) - 1;
     QuantGroup g = quant_group(W_TYPE, p.weight, quant_codes_at(W_TYPE, at, tile, unit, n % PACKED), channel / 8 % 4);
-    vec2 scale[QUANT_REACH(16, NINE, 8)]; /* of 16 values each */
-    [[unroll]] for (uint i = 0; i < QUANT_REACH(16, NINE, 8); i++)
-        if (i < QUANT_REACH(QUANT_GRAIN(W_TYPE), NINE, 8))
-            scale[i] = quant_grain(W_TYPE, p.weight, at, tile, n % PACKED, first, min(grain + i, last));
-    if (NINE && QUANT_GRAIN(W_TYPE) == 32)
-        [[unroll]] for (int i = QUANT_REACH(16, NINE, 8) - 1; i > 0; i--)
-            scale[i] = mix(scale[i / 2], scale[(i + 1) / 2], bvec2((value & 16) != 0));
+#ifdef NINE_TAPS
+    NineScales scales = nine_scales(p.weight, at, tile, n % PACKED, first, value);
+#else
+    vec2 scale = quant_grain(W_TYPE, p.weight, at, tile, n % PACKED, first, value / QUANT_GRAIN(W_TYPE));
+#endif
     float v[8];
     [[unroll]] for (uint i = 0; i < 8; i++) {
-        const uint at_least = NINE ? QUANT_TAPS * i / 16 : 0;
-        vec2 by = scale[at_least];
-        if (NINE) /* without a branch, which some compilers take minutes for */
-            by = mix(by, scale[min(at_least + 1, QUANT_REACH(16, NINE, 8) - 1)], bvec2(quant_next(16, value, i)));
-        v[i] = by.x * quant_level(W_TYPE, quant_code(W_TYPE, g, i)) + by.y;
+#ifdef NINE_TAPS
+        vec2 scale = nine_scale(scales, value, i);
+#endif
+        v[i] = scale.x * quant_level(W_TYPE, quant_code(W_TYPE, g, i)) + scale.y;
     }
     return QuantEight(vec4(v[0], v[1], v[2], v[3]), vec4(v[4], v[5], v[6], v[7]));
 }

@@ -111,15 +111,6 @@ vec2 quant_grain(uint type, uvec2 weight, QuantPlace p, uint tile, uint column, 
     return vec2(s.mul[half_unit], s.add[half_unit]);
 }
 
-/* Grains of so many values that `count` neighbouring k's reach into, at most; of one tap they are aligned. */
-#define QUANT_REACH(grain, nine, count) ((nine) ? ((grain)-1 + QUANT_TAPS * ((count)-1)) / (grain) + 1 : 1)
-
-/* Whether k number i behind the one of value `first` lies a grain further than QUANT_TAPS * i / grain says, which does not
- * depend on where the grains begin. */
-bool quant_next(uint grain, uint first, uint i) {
-    return (first & grain - 1) + (QUANT_TAPS * i & grain - 1) >= grain;
-}
-
 /* The word where a unit's codes begin. */
 uint quant_codes_at(uint type, QuantPlace p, uint tile, uint unit, uint column) {
     return ((tile * p.units + unit) * p.columns + column) * QUANT_WORDS(type);
