@@ -5,7 +5,7 @@
 #include "sd/nn/weight.h"
 
 /* Words of [phase][tile][K words / run][tile columns][run], K over taps and then channels padded to a
- * multiple of `step`; two neighbouring k of f16 share a word. One phase, or four for SD_WEIGHT_UPSAMPLE. */
+ * multiple of `step`; two neighbouring k of f16 share a word. One phase, or four where taps are summed. */
 struct sd_gemm_layout {
     uint32_t tile;     /* columns (output channels) of a tile */
     uint32_t step;     /* k's that a kernel takes at once; they never cross a tap */
@@ -21,6 +21,10 @@ struct sd_gemm_layout {
  * lanes. Beyond 16 it names more lanes than it runs, and SwiftShader takes minutes to compile kernels that
  * are unrolled this far. */
 bool sd_gemm_for_cpu(const struct sd_vk_info *info);
+
+/* Whether an upsampling convolution's taps are summed, four for each phase; blocks cannot be, and keep nine.
+ */
+bool sd_weight_sums_taps(const sd_weight *w);
 
 /* The number that shaders know a packed element type by (WEIGHT_... of shaders/quant.h). */
 uint32_t sd_weight_shader_type(sd_dtype dtype);

@@ -76,12 +76,10 @@ static bool fits_kernels(const sd_weight *w, sd_dtype dtype) {
     uint32_t taps = w->kh * w->kw, rows = sd_weight_part_rows(w) / (w->form == SD_WEIGHT_GEGLU ? 2 : 1);
     uint32_t values = sd_dtype_block_of(dtype).values;
     uint64_t row = sd_weight_inputs(w);
-    return (w->form == SD_WEIGHT_GEMM || w->form == SD_WEIGHT_GEGLU) && (taps == 1 || taps == QUANT_TAPS) &&
-           w->c % QUANT_UNIT == 0 && rows * row % values == 0 &&
-           row <= SD_UPLOAD_BYTES / (2 * QUANT_OCTET * sizeof(float));
+    return sd_weight_is_matrix(w) && (taps == 1 || taps == QUANT_TAPS) && w->c % QUANT_UNIT == 0 &&
+           rows * row % values == 0 && row <= SD_UPLOAD_BYTES / (2 * QUANT_OCTET * sizeof(float));
 }
 
-/* Upsampling convolutions are expanded: their taps are summed. */
 static bool keeps_blocks(const sd_weight *w, const struct sd_weight_source *source,
                          sd_weight_precision precision, sd_dtype *dtype) {
     bool keeps = true;

@@ -51,7 +51,11 @@ static sd_status attach(sd_weights *sides, sd_weight *w, const struct sd_weight_
     struct sd_weight_side *side = sd_arena_alloc(&sides->arena, sizeof *side);
     uint32_t r = (uint32_t)rank; /* less than n or c, or it would not be kept apart */
     const sd_weight down = {.form = SD_WEIGHT_GEMM, .n = r, .c = w->c, .kh = w->kh, .kw = w->kw},
-                    up = {.form = w->form, .n = w->n, .c = r, .kh = 1, .kw = 1};
+                    up = {.form = w->form == SD_WEIGHT_GEGLU ? w->form : SD_WEIGHT_GEMM,
+                          .n = w->n,
+                          .c = r,
+                          .kh = 1,
+                          .kw = 1};
     if (!side || !(side->down = add_thin(sides, w, "down", down, precision, info)) ||
         !(side->up = add_thin(sides, w, "up", up, precision, info)))
         return sd_fail(err, SD_E_MEMORY, "out of memory");

@@ -184,7 +184,7 @@ static void run_case(void **state, uint64_t seed, bool half, bool side) {
     }
     sd_layer layer = bind(t, &k, bias);
     if (side)
-        side_attach(t, layer, q, k.stored);
+        side_attach(t, layer, q, k.stored, true);
     check(t, &k, build(t, &k, make_input(t, &k, x), layer, &fuse), f32);
     optest_end(&t);
 }

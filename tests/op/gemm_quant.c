@@ -17,7 +17,7 @@ struct quant_case {
     sd_dtype type, act;
     uint32_t images, h, w, n, c; /* [images,h,w,c] -> n channels */
     uint32_t kernel, stride;
-    bool geglu;
+    bool geglu, upsample;
 };
 
 static uint64_t weight_values(const struct quant_case *k) {
@@ -44,7 +44,9 @@ static void *random_blocks(optest *t, const struct quant_case *k) {
 
 static sd_layer bind(optest *t, const struct quant_case *k) {
     sd_weights *w = optest_weights(t);
-    return k->geglu ? sd_bind_geglu(w, k->n, k->c, "layer") : sd_bind_conv(w, k->n, k->c, k->kernel, "layer");
+    return k->geglu      ? sd_bind_geglu(w, k->n, k->c, "layer")
+           : k->upsample ? sd_bind_upsample(w, k->n, k->c, "layer")
+                         : sd_bind_conv(w, k->n, k->c, k->kernel, "layer");
 }
 
 static sd_tensor *build(optest *t, const struct quant_case *k, sd_layer layer, const float *x) {
@@ -55,6 +57,8 @@ static sd_tensor *build(optest *t, const struct quant_case *k, sd_layer layer, c
         return sd_linear_geglu(g, in, layer);
     if (k->kernel == 1)
         return sd_linear(g, in, layer, &fuse);
+    if (k->upsample)
+        return sd_upsample_conv2d(g, in, layer, &fuse);
     return k->stride == 2 ? sd_conv2d_down(g, in, layer, 1, &fuse) : sd_conv2d(g, in, layer, &fuse);
 }
 
@@ -76,7 +80,7 @@ static float *start(optest *t, const struct quant_case *k, const float **bias) {
  * product with 1 among products with 0, so that every bit of the expanded value shows. Matrix hardware gets
  * them rounded to f16. */
 static void check_bits(void **state, sd_dtype type, sd_dtype act, uint32_t kernel, uint32_t n, uint32_t c) {
-    const struct quant_case k = {type, act, c, kernel, kernel, n, c, kernel, 1, false};
+    const struct quant_case k = {type, act, c, kernel, kernel, n, c, kernel, 1, false, false};
     const float *bias;
     optest *t = optest_begin(state, act);
     optest_seed(t, (uint64_t)type * 100 + n);
@@ -121,7 +125,8 @@ static void choose_shape(optest *t, struct quant_case *k) {
     if (k->geglu || optest_int(t, 0, 1))
         return;
     k->kernel = 3;
-    k->stride = optest_int(t, 1, 2);
+    k->upsample = optest_int(t, 0, 2) == 0;
+    k->stride = k->upsample ? 1 : optest_int(t, 1, 2);
     k->images = optest_int(t, 1, 2);
     k->h = optest_int(t, 1, 9);
     k->w = optest_int(t, 1, 9);
@@ -143,7 +148,8 @@ static void sums_match_the_reference(void **state) {
         float *weight = start(t, &k, &bias), *x = optest_random(t, inputs, k.act);
         for (size_t i = 0; i < inputs; i++)
             x[i] /= 64;
-        uint32_t oh = (k.h - 1) / k.stride + 1, ow = (k.w - 1) / k.stride + 1;
+        uint32_t oh = k.upsample ? 2 * k.h : (k.h - 1) / k.stride + 1;
+        uint32_t ow = k.upsample ? 2 * k.w : (k.w - 1) / k.stride + 1;
         struct ref_conv q = {.n = k.images,
                              .h = k.h,
                              .w = k.w,
@@ -155,12 +161,16 @@ static void sums_match_the_reference(void **state) {
                              .stride = k.stride,
                              .pad = k.kernel / 2,
                              .geglu = k.geglu,
+                             .upsample = k.upsample,
                              .x = x,
                              .weight = weight,
                              .bias = bias};
         sd_layer layer = bind(t, &k);
         if (seed % 3 == 0)
-            side_attach(t, layer, &q, k.act);
+            side_attach(t, layer, &q, k.act, false);
+        const struct sd_weight_side *side = layer.weight->side;
+        optest_load(t); /* which takes sides away that it did not make */
+        ((sd_weight *)layer.weight)->side = side;
         size_t count = (size_t)k.images * oh * ow * (k.geglu ? k.n / 2 : k.n);
         float *want = calloc(count + 1, sizeof *want);
         assert_non_null(want);
@@ -168,8 +178,8 @@ static void sums_match_the_reference(void **state) {
         bool rounded = k.act == SD_F16;
         optest_compare(
             optest_run(t, build(t, &k, layer, x)), want, count, rounded ? 1e-3 : 1e-5, rounded ? 1e-2 : 2e-5,
-            "%s [%u,%u,%u,%u]->%u kernel %u stride %u geglu %d f16 %d side %d", sd_dtype_name(k.type),
-            k.images, k.h, k.w, k.c, k.n, k.kernel, k.stride, k.geglu, rounded, q.side != NULL);
+            "%s [%u,%u,%u,%u]->%u kernel %u stride %u up %d geglu %d f16 %d side %d", sd_dtype_name(k.type),
+            k.images, k.h, k.w, k.c, k.n, k.kernel, k.stride, k.upsample, k.geglu, rounded, q.side != NULL);
         free(want);
         optest_end(&t);
     }

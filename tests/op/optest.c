@@ -23,6 +23,7 @@ struct optest {
     sd_vk *vk;
     sd_graph *graph;
     sd_weights *weights;
+    bool loaded;
     uint64_t random;
     struct feed feeds[longest];
     struct tensor_file files[longest];
@@ -201,14 +202,20 @@ static void check_guards(optest *t, sd_exec *exec, const sd_plan *plan) {
     free(used);
 }
 
+void optest_load(optest *t) {
+    const struct sd_weight_source source = {.label = "test", .user = t, .find = find_tensor};
+    sd_error err;
+    if (!t->loaded && sd_weights_load(t->weights, t->vk, &source, SD_WEIGHTS_LOSSLESS, &err))
+        fail_msg("%s", err.message);
+    t->loaded = true;
+}
+
 const float *optest_run(optest *t, sd_tensor *out) {
     sd_error err;
     sd_plan *plan = NULL;
     sd_exec *exec = NULL;
     const struct sd_plan_options options = {.guard = guard_bytes, .no_reuse = true};
-    const struct sd_weight_source source = {.label = "test", .user = t, .find = find_tensor};
-    if (sd_weights_load(t->weights, t->vk, &source, SD_WEIGHTS_LOSSLESS, &err))
-        fail_msg("%s", err.message);
+    optest_load(t);
     out = sd_graph_output(t->graph, out, "output");
     if (sd_plan_create(&plan, t->graph, &options, &err) || sd_exec_create(&exec, t->vk, plan, NULL, &err))
         fail_msg("%s", err.message);

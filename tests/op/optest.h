@@ -53,8 +53,12 @@ void optest_tensor(optest *t, const char *name, sd_dtype dtype, uint32_t rank, c
 void optest_blocks(optest *t, const char *name, sd_dtype dtype, uint32_t rank, const uint64_t *shape,
                    void *blocks);
 
-/* Loads the weights, plans with guards, runs, checks that no guard byte changed, and returns the output's
- * values as floats [n,h,w,c] (freed with the test). Fails the test on any error. */
+/* Loads all weights that are bound, after which none may be added. Graphs of layers whose weights stay
+ * quantised are built after that, since they depend on it. */
+void optest_load(optest *t);
+
+/* Loads the weights unless they are, plans with guards, runs, checks that no guard byte changed, and returns
+ * the output's values as floats [n,h,w,c] (freed with the test). Fails the test on any error. */
 const float *optest_run(optest *t, sd_tensor *out);
 /* Destroys graph, weights and all memory handed out. */
 void optest_end(optest **t);

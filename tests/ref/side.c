@@ -1,7 +1,7 @@
 #include "tests/ref/side.h"
 
-static const sd_weight *bind_down(sd_weights *w, const sd_weight *weight, uint32_t rank) {
-    return weight->form == SD_WEIGHT_UPSAMPLE
+static const sd_weight *bind_down(sd_weights *w, const sd_weight *weight, uint32_t rank, bool summed) {
+    return weight->form == SD_WEIGHT_UPSAMPLE && summed
                ? sd_bind_upsample_plain(w, rank, weight->c, "down").weight
                : sd_bind_conv_plain(w, rank, weight->c, weight->kh, "down").weight;
 }
@@ -15,7 +15,7 @@ static const sd_weight *bind_up(optest *t, const sd_weight *weight, uint32_t ran
     return sd_bind_geglu(optest_weights(t), weight->n, rank, "up").weight;
 }
 
-void side_attach(optest *t, sd_layer layer, struct ref_conv *q, sd_dtype stored) {
+void side_attach(optest *t, sd_layer layer, struct ref_conv *q, sd_dtype stored, bool summed) {
     static struct sd_weight_side side; /* of the one layer that a test has at a time */
     uint32_t rank = optest_int(t, 1, 24);
     const uint64_t down_shape[] = {rank, q->c, q->kernel, q->kernel}, up_shape[] = {q->oc, rank};
@@ -27,7 +27,7 @@ void side_attach(optest *t, sd_layer layer, struct ref_conv *q, sd_dtype stored)
         up[i] /= 8;
     optest_tensor(t, "down.weight", stored, 4, down_shape, down);
     optest_tensor(t, "up.weight", stored, 2, up_shape, up);
-    side = (struct sd_weight_side){bind_down(optest_weights(t), layer.weight, rank),
+    side = (struct sd_weight_side){bind_down(optest_weights(t), layer.weight, rank, summed),
                                    bind_up(t, layer.weight, rank)};
     ((sd_weight *)layer.weight)->side = &side;
     const struct ref_conv first = {.n = q->n,

@@ -5,8 +5,8 @@
 #include "tests/op/optest.h"
 #include "tests/ref/gemm.h"
 
-/* Gives the layer random thin matrices of type `stored`, of rank 1 to 24 and with values of `up` below 1/8,
- * and q->side what they add. The layer is the one that `q` describes. */
-void side_attach(optest *t, sd_layer layer, struct ref_conv *q, sd_dtype stored);
+/* Gives the layer, whose upsampling sums taps or not, random thin matrices of type `stored`, of rank 1 to 24
+ * and with values of `up` below 1/8, and q->side what they add. The layer is the one that `q` describes. */
+void side_attach(optest *t, sd_layer layer, struct ref_conv *q, sd_dtype stored, bool summed);
 
 #endif

@@ -9,6 +9,7 @@
 struct gemm {
     uint32_t taps, tap_width, stride, pad;
     bool upsample, geglu;
+    bool upsampled;   /* the weight is an upsampling convolution's, but x has been enlarged already */
     bool interleaved; /* the weight is a GEGLU layer's, but the results stay as its rows are */
     sd_act act;
     bool act_last;
@@ -171,7 +172,7 @@ static sd_tensor *readable(sd_graph *g, sd_tensor *x, const sd_weight *w) {
 
 /* Whether the layer was bound for this operation: the kernels take sizes from both. */
 static bool bound_for(const struct gemm *q, const sd_weight *w, const sd_weight *bias) {
-    sd_weight_form form = q->upsample                  ? SD_WEIGHT_UPSAMPLE
+    sd_weight_form form = q->upsample || q->upsampled  ? SD_WEIGHT_UPSAMPLE
                           : q->geglu || q->interleaved ? SD_WEIGHT_GEGLU
                                                        : SD_WEIGHT_GEMM;
     uint32_t k = q->upsample ? 3 : q->tap_width;
@@ -227,7 +228,7 @@ static sd_tensor *build(sd_graph *g, const struct sd_op *op, sd_tensor *x, sd_la
     struct gemm down = *q;
     const struct gemm up = {.taps = 1, .tap_width = 1, .stride = 1, .interleaved = q->geglu};
     const sd_fuse term = {.residual = behind ? NULL : fuse->residual, .f32 = fuse->f32};
-    down.geglu = false;
+    down.geglu = down.upsampled = false;
     sd_tensor *t = build_one(g, op, x, (sd_layer){side->down, NULL}, &down, h, w, &none);
     t = build_one(g, &op_linear, t, (sd_layer){side->up, NULL}, &up, h, w, &term);
     const sd_fuse sum = {.vector = fuse->vector,
@@ -265,6 +266,10 @@ sd_tensor *sd_conv2d_down(sd_graph *g, sd_tensor *x, sd_layer layer, uint32_t pa
 }
 
 sd_tensor *sd_upsample_conv2d(sd_graph *g, sd_tensor *x, sd_layer layer, const sd_fuse *fuse) {
-    const struct gemm q = {.taps = 4, .tap_width = 2, .stride = 1, .pad = 1, .upsample = true};
-    return build(g, &op_upsample_conv2d, x, layer, &q, x ? x->h * 2 : 0, x ? x->w * 2 : 0, fuse);
+    const struct gemm summed = {.taps = 4, .tap_width = 2, .stride = 1, .pad = 1, .upsample = true},
+                      nine = {.taps = 9, .tap_width = 3, .stride = 1, .pad = 1, .upsampled = true};
+    uint32_t h = x ? x->h * 2 : 0, w = x ? x->w * 2 : 0;
+    if (!layer.weight || sd_weight_sums_taps(layer.weight))
+        return build(g, &op_upsample_conv2d, x, layer, &summed, h, w, fuse);
+    return build(g, &op_conv2d, sd_resize_nearest(g, x, h, w), layer, &nine, h, w, fuse);
 }
