@@ -629,6 +629,7 @@ class A1111(service.Case):
         self.assertEqual(self.server.get("/controlnet/model_list").json()["detail"], "Not Found")
         for body in (b"", b"{", b"[]", b'"x"', b'{"prompt": "\x00"}', b"[" * 2000):
             self.refused("txt2img", body, None, "expected a JSON object")
+        self.refused("txt2img", {"prompt": "a mug\0 and more"}, None, "expected a JSON object, found U+0000 in a string")
         for kind, status in (("text/plain", 422), ("application/x-www-form-urlencoded", 422),
                              ("application/json; charset=utf-8", 200)):
             reply = self.server.post(API + "options", b"{}", headers={"Content-Type": kind})

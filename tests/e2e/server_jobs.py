@@ -165,6 +165,9 @@ class Jobs(service.Case):
         for body in (b"", b"{", b"[]", b"{} x", b'{"prompt": "\x00"}', b"[" * 2000):
             reply = server.post("/v1/jobs", body)
             self.assertEqual((reply.status, reply.json()), (422, {"error": "expected a JSON object"}))
+        reply = server.post("/v1/jobs", {"prompt": "a mug\0 and more"})
+        self.assertEqual((reply.status, reply.json()), (
+            422, {"error": "expected a JSON object, found U+0000 in a string"}))
         self.assertEqual(server.get("/v1/jobs").json(), {"jobs": []})
 
     def test_limits_hold_for_what_a_request_leaves_open(self):

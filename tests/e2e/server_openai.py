@@ -258,6 +258,9 @@ class OpenAI(service.Case):
             for body in (b"", b"{", b"[]", b'{"prompt": "\\ud800"'):
                 reply = self.server.post(path, body)
                 self.assertEqual((reply.status, reply.json()["error"]["type"]), (400, "invalid_request_error"))
+        reply = self.server.post("/v1/images/generations", {"prompt": PROMPT + "\0 and more"})
+        self.assertEqual((reply.status, reply.json()["error"]["message"]),
+                         (400, "expected a JSON object, found U+0000 in a string"))
 
     def test_failures_are_not_tried_again(self):
         self.start()
