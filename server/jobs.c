@@ -260,9 +260,8 @@ store *jobs_store(jobs *all) {
 
 /* A job of the spec, valid and with its seed drawn, so that it gives the same picture whenever it runs. */
 static sd_status make_job(jobs *all, const struct job_spec *spec, job *j, char *field, sd_error *err) {
-    sd_status status = job_request_read(&j->request, all->config, spec->json, field, err);
-    if (!status)
-        status = catalog_check(all->catalog, &j->request, field, err);
+    job_request_move(&j->request, spec->request);
+    sd_status status = catalog_check(all->catalog, &j->request, field, err);
     if (status)
         return status;
     if (j->request.params.seed < 0) {
@@ -328,7 +327,7 @@ enum submitted jobs_submit(jobs *all, const struct job_spec *spec, job **out, ch
     *field = 0;
     job *j = calloc(1, sizeof *j);
     if (!j) {
-        cJSON_Delete(spec->json);
+        job_request_clear(spec->request);
         sd_fail(err, SD_E_MEMORY, "out of memory");
         return SUBMIT_STORE;
     }

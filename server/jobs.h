@@ -46,7 +46,7 @@ struct job {
 };
 
 struct job_spec {
-    cJSON *json; /* taken over, whatever happens */
+    struct job_request *request; /* taken over, whatever happens */
     const char *face, *owner;
     bool durable;
     const char *idempotency, *webhook; /* or NULL */

@@ -204,12 +204,9 @@ static sd_status encode_all(sd_outputs *outputs, const sd_encoding *encoding, st
     return status;
 }
 
-/* Where a request leaves size or steps open, they are the model's, as far as the server's limits go. */
+/* Where a request leaves the size open, it is the model's, as far as the server's limits go. */
 static void limit_defaults(const struct config *c, const sd_model *model, sd_params *p) {
-    enum { usual_steps = 20 };
     sd_model_info info;
-    if (!p->steps && c->max_steps < usual_steps)
-        p->steps = c->max_steps;
     if (p->width || p->height || p->init_image)
         return;
     sd_model_get_info(model, &info);
