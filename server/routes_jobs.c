@@ -127,8 +127,11 @@ static void delete_job(struct server *server, exchange *x, const struct route_pa
         reply_error(x, err.status == SD_E_NOT_FOUND ? 404 : 503, NULL, "%s", err.message);
         return;
     }
-    if (!cancelled)
-        store_remove(jobs_store(server->jobs), id, NULL);
+    if (!cancelled && jobs_forget(server->jobs, id, &err)) {
+        cJSON_Delete(json);
+        reply_error(x, 503, NULL, "%s", err.message);
+        return;
+    }
     reply_json(x, cancelled ? 202 : 200, json);
 }
 
