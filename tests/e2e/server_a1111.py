@@ -391,6 +391,15 @@ class A1111(service.Case):
             self.assertEqual(self.get("progress"), idle)
         self.assertEqual(self.post("interrupt", {"anything": 1}), {})
 
+    def test_who_leaves_has_the_picture_made(self):
+        connection = self.server.connect()
+        connection.request("POST", API + "txt2img", json.dumps({**SMALL, "steps": 20}),
+                           {"Content-Type": "application/json"})
+        while not (jobs := self.server.get("/v1/jobs").json()["jobs"]):
+            time.sleep(0.01)
+        connection.close()
+        self.assertEqual(self.server.ended(jobs[0]["id"])["state"], "done")
+
     def test_jobs_of_others_are_left_alone(self):
         server = self.server
         job = server.post("/v1/jobs", {**SMALL, "steps": 60}).json()["id"]
