@@ -229,6 +229,19 @@ class Jobs(service.Case):
         self.assertEqual(failed["error"]["message"],
                          "init_image: this server allows sides of at most 128 pixels, found 136 x 136")
 
+    def test_limits_hold_for_a_side_that_is_left_open(self):
+        """The model's own size is 256 x 256."""
+        server = self.serve("--max-pixels", 20, "--max-side", 192).ready()
+        picture = base64.b64encode(self.picture(64)).decode()
+        masked = {"init_image": picture, "mask": picture, "mask_area": "masked"}
+        for fields, size in (({}, "136x136"), ({"width": 128}, "128x152"), ({"height": 64}, "192x64"),
+                             ({"width": 136}, "136x144"), (masked, "136x136")):
+            with self.subTest(fields):
+                reply = server.post("/v1/jobs", {"prompt": "a mug", "steps": 1, "strength": 1, **fields})
+                ended = server.ended(reply.json()["id"])
+                self.assertEqual(ended["state"], "done", ended)
+                self.assertIn(f"Size: {size}, ", texts(server.get(ended["images"][0]["url"]).body)["parameters"])
+
     def picture(self, side):
         self.sdvk("generate", "x", "-m", service.program.MODEL, "--width", side, "--height", side, "--steps", 1, "-o",
                   "large.png")
