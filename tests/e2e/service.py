@@ -105,6 +105,8 @@ def events(reply_lines):
 
 
 class Case(program.Case):
+    maxDiff = None  # what a server said last is a sanitizer's report, in which every line counts
+
     def serve(self, *arguments, **options):
         server = Server(*arguments, cwd=self.folder, **options)
         self.addCleanup(lambda: server.process.poll() is None and server.stop(signal.SIGKILL))
