@@ -18,3 +18,7 @@ void sd_cancel_source(struct sd_weight_source *source, const sd_cancel *cancel) 
     source->cancelled = is_requested;
     source->cancel = cancel;
 }
+
+void sd_cancel_hashes(sd_hash_cache *hashes, const sd_cancel *cancel) {
+    sd_hash_cache_watch(hashes, is_requested, cancel);
+}

@@ -1,4 +1,5 @@
 #include "sd/base/clock.h"
+#include "sd/cancel.h"
 #include "sd/distilled.h"
 #include "sd/latent.h"
 #include "sd/picture_input.h"
@@ -238,6 +239,7 @@ static sd_status make_latents(struct run *run, sd_model *model, const sd_params 
     sd_status status = sd_request_resolve(&run->request, model, params, err);
     run->watch = (struct sd_watch){run->request.params.cancel, on_compiled, run};
     model->cancel = run->watch.cancel;
+    sd_cancel_hashes(model->context->hashes, run->watch.cancel);
     if (!status)
         status = read_prompts(run, err);
     if (!status)
@@ -251,8 +253,10 @@ static sd_status make_latents(struct run *run, sd_model *model, const sd_params 
 }
 
 static void clear_run(struct run *run) {
-    if (run->model)
+    if (run->model) {
         run->model->cancel = NULL;
+        sd_cancel_hashes(run->model->context->hashes, NULL);
+    }
     sd_conditioning_clear(&run->conditioning);
     sd_prompt_clear(&run->prompt);
     sd_embeddings_clear(&run->embeddings);

@@ -1,11 +1,12 @@
 /* From a request of txt2img or img2img to a native one. */
 #include "server/a1111.h"
 
+#include "server/draw.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/random.h>
 
 /* What native fields are called here. */
 static const char *const names[][2] = {
@@ -144,7 +145,7 @@ static bool translate(struct a1111_request *q, struct server *server, cJSON *nat
     copy(q->fields, native, same);
     apply_options(q, server, native);
     q->subseed = (int64_t)json_number(q->fields, "subseed", -1);
-    if (q->subseed == -1 && getrandom(&subseed, sizeof subseed, 0) == sizeof subseed)
+    if (q->subseed == -1 && draw(&subseed, sizeof subseed))
         q->subseed = subseed;
     return read_sampler(q, native, r) && read_count(q, native, r) &&
            (q->task != A1111_IMG2IMG || a1111_img2img(q, &server->config, native, r));

@@ -56,7 +56,7 @@ cJSON *a1111_body(exchange *x, bool needed) {
     if (size && !type_is_json(x))
         reply_error(x, 422, NULL, "Content-Type: expected application/json");
     else
-        reply_error(x, 422, NULL, "expected a JSON object");
+        reply_error(x, 422, NULL, "expected a JSON object%s", json_found(body, size));
     return NULL;
 }
 

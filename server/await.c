@@ -6,6 +6,7 @@ struct waiter {
     struct job_listener listener;
     struct task task;
     struct server *server;
+    enum face face;
     exchange *x;
     job *j;
     job_answer answer;
@@ -28,6 +29,8 @@ static void on_event(struct job_listener *listener, const job *j, enum job_event
     (void)j;
     if (event == JOB_ENDED)
         pool_run(w->server->pool, &w->task);
+    else if (w->face == FACE_OPENAI && exchange_left(w->x))
+        sd_cancel_request(&w->j->cancel);
 }
 
 void await_job(struct server *server, exchange *x, job *j, job_answer answer, void *user) {
@@ -39,7 +42,14 @@ void await_job(struct server *server, exchange *x, job *j, job_answer answer, vo
         reply_error(x, 503, NULL, "out of memory");
         return;
     }
-    *w = (struct waiter){{on_event, NULL}, {run, NULL}, server, x, j, answer, user};
+    *w = (struct waiter){.listener = {on_event, NULL},
+                         .task = {run, NULL},
+                         .server = server,
+                         .face = face_of(exchange_path(x)),
+                         .x = x,
+                         .j = j,
+                         .answer = answer,
+                         .user = user};
     if (!jobs_listen(server->jobs, j, &w->listener))
         finish(w);
 }

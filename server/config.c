@@ -34,6 +34,8 @@ static const struct option {
      0},
     {"webhook-host", "NAME", "a host that may be told of the end of jobs; may be repeated", kind_list,
      FIELD(webhook_hosts), 0, 0, 0},
+    {"webhook-ca", "FILE", "certificates (PEM) that prove https hosts of webhooks; default: the system's",
+     kind_text, FIELD(webhook_ca), 0, 0, 0},
     {"webhook-tries", "COUNT", "calls of a webhook that does not answer, after 1, 2, 4 ... seconds",
      kind_count, FIELD(webhook_tries), 1, 50, 12},
     {"policy", "FILE", "what prompts may ask for (policy.json)", kind_text, FIELD(policy), 0, 0, 0},

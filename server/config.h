@@ -21,8 +21,9 @@ struct config {
     const char *origins[SERVER_ORIGINS]; /* that may call from browsers, NULL-terminated */
     const char *hosts[SERVER_ORIGINS];   /* names beside those of loopback that the Host header may have */
     const char *webhook_hosts[SERVER_ORIGINS]; /* that are called when jobs end, NULL-terminated */
-    bool insecure;                             /* no keys needed, whatever address is listened on */
-    bool log_prompts;                          /* in the access log */
+    const char *webhook_ca; /* file of the certificates that prove them, or NULL: the system's */
+    bool insecure;          /* no keys needed, whatever address is listened on */
+    bool log_prompts;       /* in the access log */
     bool lenient, quiet, verbose;
     uint32_t max_body_mib, max_bodies_mib; /* one request, and all that are being received */
     uint32_t max_side, max_pixels;         /* of a picture; pixels in thousands */

@@ -117,6 +117,22 @@ double exchange_began(const exchange *x) {
     return x->began;
 }
 
+/* The server does not read from a connection that waits, so that the socket itself is asked. While it waits,
+ * it is open. */
+bool exchange_left(exchange *x) {
+    pthread_mutex_lock(&x->lock);
+    bool left = x->gone;
+    const union MHD_ConnectionInfo *info =
+        x->suspended ? MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CONNECTION_FD) : NULL;
+    if (info) {
+        char next;
+        ssize_t n = recv(info->connect_fd, &next, 1, MSG_PEEK | MSG_DONTWAIT);
+        left = left || !n || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+    }
+    pthread_mutex_unlock(&x->lock);
+    return left;
+}
+
 void exchange_set_user(exchange *x, void *user) {
     x->user = user;
 }

@@ -57,6 +57,8 @@ typedef bool (*form_piece)(void *user, const char *name, const void *data, size_
 bool exchange_form(const exchange *x, form_piece piece, void *user);
 const char *exchange_peer(const exchange *x); /* address of the client */
 double exchange_began(const exchange *x);     /* seconds of a steady clock */
+/* Whether the client, who waits for the answer, has closed the connection meanwhile. Any thread. */
+bool exchange_left(exchange *x);
 /* For whoever handles it; `user` is freed with free() in the end. */
 void exchange_set_user(exchange *x, void *user);
 void *exchange_user(const exchange *x);

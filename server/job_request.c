@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What the options table states. */
+/* What the options table states; some models have fewer. */
 enum { usual_steps = 20 };
 
 struct reader {
@@ -285,6 +285,19 @@ void job_request_keep_seed(struct job_request *r) {
     while (cJSON_GetObjectItemCaseSensitive(r->json, "seed"))
         cJSON_DeleteItemFromObjectCaseSensitive(r->json, "seed");
     json_add_integer(r->json, "seed", r->params.seed);
+}
+
+uint32_t job_request_steps(const struct job_request *r) {
+    return r->params.steps ? r->params.steps : usual_steps;
+}
+
+/* Parameters point into the request itself. */
+void job_request_move(struct job_request *out, struct job_request *from) {
+    *out = *from;
+    out->params.loras = from->params.loras ? out->loras : NULL;
+    out->params.init_image = from->params.init_image ? &out->init : NULL;
+    out->params.mask = from->params.mask ? &out->mask : NULL;
+    *from = (struct job_request){0};
 }
 
 void job_request_clear(struct job_request *r) {

@@ -44,6 +44,10 @@ sd_status job_request_read(struct job_request *out, const struct config *config,
 /* Writes params.seed into the JSON with all its digits, which cJSON's own printing would round. */
 void job_request_keep_seed(struct job_request *r);
 void job_request_clear(struct job_request *r);
+/* `from` is empty afterwards. */
+void job_request_move(struct job_request *out, struct job_request *from);
+/* Steps that it asks for, or that are usual where it leaves them open. */
+uint32_t job_request_steps(const struct job_request *r);
 
 /* Decodes the pictures, which are left alone until the job runs. */
 sd_status job_request_load(struct job_request *r, const struct config *config, sd_error *err);

@@ -1,10 +1,11 @@
 #include "server/jobs.h"
 
+#include "server/draw.h"
+
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 enum { remembered = 16 }; /* durations of the last jobs */
@@ -35,26 +36,6 @@ static double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static bool draw(void *out, size_t size) {
-    return getrandom(out, size, 0) == (ssize_t)size;
-}
-
-/* A random UUID (RFC 9562, version 4). */
-static bool make_id(char out[JOB_ID]) {
-    uint8_t b[16];
-    if (!draw(b, sizeof b))
-        return false;
-    b[6] = (uint8_t)((b[6] & 15) | 64);
-    b[8] = (uint8_t)((b[8] & 63) | 128);
-    for (int i = 0, at = 0; i < 16; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10)
-            out[at++] = '-';
-        snprintf(out + at, 3, "%02x", b[i]);
-        at += 2;
-    }
-    return true;
 }
 
 /* ---- life of a job ---- */
@@ -256,13 +237,32 @@ store *jobs_store(jobs *all) {
     return all->store;
 }
 
+sd_status jobs_forget(jobs *all, const char *id, sd_error *err) {
+    pthread_mutex_lock(&all->lock);
+    save_ends(all); /* its own may be one of them */
+    sd_status status = store_remove(all->store, id, err);
+    pthread_mutex_unlock(&all->lock);
+    return status;
+}
+
+sd_status jobs_check_store(jobs *all, sd_error *err) {
+    char trouble[256];
+    if (!store_trouble(all->store, trouble, sizeof trouble))
+        return SD_OK;
+    sd_status status = store_probe(all->store, err);
+    pthread_mutex_lock(&all->lock);
+    if (!status)
+        save_ends(all);
+    pthread_mutex_unlock(&all->lock);
+    return status;
+}
+
 /* ---- submitting ---- */
 
 /* A job of the spec, valid and with its seed drawn, so that it gives the same picture whenever it runs. */
 static sd_status make_job(jobs *all, const struct job_spec *spec, job *j, char *field, sd_error *err) {
-    sd_status status = job_request_read(&j->request, all->config, spec->json, field, err);
-    if (!status)
-        status = catalog_check(all->catalog, &j->request, field, err);
+    job_request_move(&j->request, spec->request);
+    sd_status status = catalog_check(all->catalog, &j->request, field, err);
     if (status)
         return status;
     if (j->request.params.seed < 0) {
@@ -285,7 +285,7 @@ static sd_status make_job(jobs *all, const struct job_spec *spec, job *j, char *
                                 .seed = j->request.params.seed};
     j->images = j->request.params.count ? j->request.params.count : 1;
     j->estimate = -1;
-    if (!j->row.face || !j->row.owner || !j->row.request || !make_id(j->row.id)) {
+    if (!j->row.face || !j->row.owner || !j->row.request || !draw_id(j->row.id)) {
         return sd_fail(err, SD_E_MEMORY, "out of memory");
     }
     return SD_OK;
@@ -328,7 +328,7 @@ enum submitted jobs_submit(jobs *all, const struct job_spec *spec, job **out, ch
     *field = 0;
     job *j = calloc(1, sizeof *j);
     if (!j) {
-        cJSON_Delete(spec->json);
+        job_request_clear(spec->request);
         sd_fail(err, SD_E_MEMORY, "out of memory");
         return SUBMIT_STORE;
     }

@@ -46,7 +46,7 @@ struct job {
 };
 
 struct job_spec {
-    cJSON *json; /* taken over, whatever happens */
+    struct job_request *request; /* taken over, whatever happens */
     const char *face, *owner;
     bool durable;
     const char *idempotency, *webhook; /* or NULL */
@@ -67,6 +67,10 @@ sd_status jobs_open(jobs **out, const struct config *config, const catalog *cata
 /* All listeners have been told an end by then: jobs_stop first. NULL-safe. */
 void jobs_close(jobs **jobs);
 store *jobs_store(jobs *all);
+/* Forgets a job that has ended. */
+sd_status jobs_forget(jobs *all, const char *id, sd_error *err);
+/* Whether ends and new jobs can be kept; tried where the last one could not. */
+sd_status jobs_check_store(jobs *all, sd_error *err);
 
 /* *out is held by the caller until job_release; NULL unless SUBMITTED. With SUBMITTED_BEFORE `id` (JOB_ID
  * bytes) names the job. */

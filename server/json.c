@@ -6,9 +6,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The first escape of U+0000 in a string, or of no character at all, which cJSON takes for U+0000; else NULL.
+ */
+static const char *find_nul_escape(const char *text, size_t size) {
+    enum { length = 6 };
+    const char *end = text + size;
+    for (const char *p = text; (p = memchr(p, '\\', (size_t)(end - p))) && end - p >= length; p += 2) {
+        char digits[5] = {p[2], p[3], p[4], p[5], 0};
+        if (p[1] == 'u' && (strspn(digits, "0123456789abcdefABCDEF") < 4 || !strcmp(digits, "0000")))
+            return p;
+    }
+    return NULL;
+}
+
+const char *json_found(const void *text, size_t size) {
+    const char *escape = find_nul_escape(text, size);
+    return escape && !memcmp(escape, "\\u0000", 6) ? ", found U+0000 in a string" : "";
+}
+
 cJSON *json_parse(const void *text, size_t size) {
     const char *end = NULL;
-    if (memchr(text, 0, size))
+    if (memchr(text, 0, size) || find_nul_escape(text, size))
         return NULL;
     cJSON *value = cJSON_ParseWithLengthOpts(text, size, &end, false);
     for (const char *p = end; value && p && p < (const char *)text + size; p++)

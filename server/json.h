@@ -7,8 +7,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* NULL when it is not one JSON value and nothing else, is nested deeper than cJSON allows, or holds a NUL. */
+/* NULL when it is not one JSON value and nothing else, is nested deeper than cJSON allows, or holds a NUL, be
+ * it as a byte or as U+0000 in a string: texts here end with it. */
 cJSON *json_parse(const void *text, size_t size);
+/* What to say behind "expected a JSON object" where it is none: ", found ..." or "". */
+const char *json_found(const void *text, size_t size);
 
 /* NULL when the member is absent or null. */
 const cJSON *json_get(const cJSON *object, const char *name);

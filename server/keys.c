@@ -1,5 +1,7 @@
 #include "server/keys.h"
 
+#include "server/draw.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <openssl/crypto.h>
@@ -8,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 struct keys {
@@ -159,7 +160,7 @@ int keys_print_new(const char *name) {
         fputs("sdvk-server: --new-key: expected a name of 1 to 63 bytes without blanks\n", stderr);
         return 2;
     }
-    if (getrandom(random, sizeof random, 0) != sizeof random) {
+    if (!draw(random, sizeof random)) {
         fprintf(stderr, "sdvk-server: cannot draw a random key: %s\n", strerror(errno));
         return 1;
     }

@@ -130,8 +130,9 @@ static cJSON *read_body(exchange *x, enum openai_call call, bool form) {
     if (!json && form)
         reply_error(x, err.status == SD_E_MEMORY ? 503 : 400, field, "%s", err.message);
     else if (!json)
-        reply_error(x, 400, NULL, "expected a JSON object%s",
-                    call == OPENAI_GENERATIONS ? "" : " or a form (multipart/form-data)");
+        reply_error(x, 400, NULL, "expected a JSON object%s%s",
+                    call == OPENAI_GENERATIONS ? "" : " or a form (multipart/form-data)",
+                    json_found(body, size));
     return json;
 }
 

@@ -223,8 +223,7 @@ void policy_judge(const policy *p, const char *owner, const char *default_model,
     snprintf(out->version, sizeof out->version, "%s",
              cJSON_GetObjectItemCaseSensitive(p->json, "version")->valuestring);
     judge_words(p, owner, r, out);
-    /* Defaults of the options table. */
-    judge_count(p, owner, "max_steps", "steps", r->params.steps ? r->params.steps : 20, out);
+    judge_count(p, owner, "max_steps", "steps", job_request_steps(r), out);
     judge_count(p, owner, "max_count", "count", r->params.count ? r->params.count : 1, out);
     judge_count(p, owner, "max_pixels", "width", (double)r->params.width * r->params.height, out);
     judge_names(p, owner, r->model ? r->model : default_model, r, out);

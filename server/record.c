@@ -17,6 +17,7 @@ struct recorder {
     pthread_mutex_t lock;
     FILE *access;
     sd_audit *audit;
+    const char *audit_path;
     bool prompts;
     _Atomic uint64_t counts[last_status - first_status + 1];
 };
@@ -39,6 +40,7 @@ sd_status recorder_open(recorder **out, const struct config *config, sd_error *e
         return sd_fail(err, SD_E_MEMORY, "out of memory");
     pthread_mutex_init(&r->lock, NULL);
     r->prompts = config->log_prompts;
+    r->audit_path = config->audit;
     if (config->access && !(r->access = strcmp(config->access, "-") ? fopen(config->access, "a") : stderr))
         status = sd_fail(err, SD_E_IO, "%s: %s", config->access, strerror(errno));
     if (!status && config->audit)
@@ -160,6 +162,14 @@ void record_refusal(struct server *server, exchange *x, const cJSON *request, co
         fprintf(stderr, "sdvk-server: error: %s\n", err.message);
 }
 
+/* Clients need not know where it is. */
+static void hide_path(const recorder *r, sd_error *err) {
+    size_t n = strlen(r->audit_path);
+    sd_error found = *err;
+    if (!strncmp(found.message, r->audit_path, n))
+        sd_fail(err, found.status, "the audit log%s", found.message + n);
+}
+
 sd_status record_accepted(void *user, const job *j, const char *request, sd_error *err) {
     recorder *r = user;
     if (!r->audit)
@@ -171,7 +181,10 @@ sd_status record_accepted(void *user, const job *j, const char *request, sd_erro
     cJSON_Delete(json);
     if (j->row.verdict && *j->row.verdict)
         cJSON_AddStringToObject(entry, "policy", j->row.verdict);
-    return append(r, entry, err);
+    sd_status status = append(r, entry, err);
+    if (status)
+        hide_path(r, err);
+    return status;
 }
 
 static void add_hashes(cJSON *entry, const job *j) {

@@ -1,24 +1,34 @@
-/* Whether the server lives, and whether it can render. */
+/* Whether the server lives, and whether it can take jobs. */
 #include "server/server.h"
 
+/* A full disk is told, but does not make it unhealthy: a restart would not mend it. */
 static void healthz(struct server *server, exchange *x, const struct route_parts *parts) {
-    (void)server;
+    char trouble[256];
+    cJSON *json = cJSON_CreateObject();
     (void)parts;
-    exchange_reply_text(x, 200, "application/json", "{\"status\":\"ok\"}");
+    cJSON_AddStringToObject(json, "status", "ok");
+    if (store_trouble(jobs_store(server->jobs), trouble, sizeof trouble))
+        cJSON_AddStringToObject(json, "trouble", trouble);
+    reply_json(x, 200, json);
 }
 
 static void readyz(struct server *server, exchange *x, const struct route_parts *parts) {
     struct worker_state state;
+    sd_error err;
     cJSON *json = cJSON_CreateObject();
     (void)parts;
     worker_look(server->worker, &state);
-    cJSON_AddStringToObject(json, "status", state.ready ? "ready" : state.failed ? "failed" : "starting");
-    if (state.failed)
-        cJSON_AddStringToObject(json, "error", state.error);
+    bool stores = !jobs_check_store(server->jobs, &err);
+    cJSON_AddStringToObject(json, "status",
+                            state.failed || !stores ? "failed"
+                            : state.ready           ? "ready"
+                                                    : "starting");
+    if (state.failed || !stores)
+        cJSON_AddStringToObject(json, "error", state.failed ? state.error : err.message);
     if (state.ready)
         cJSON_AddStringToObject(json, "device", state.device.name);
     cJSON_AddNumberToObject(json, "waiting", jobs_waiting(server->jobs));
-    reply_json(x, state.ready ? 200 : 503, json);
+    reply_json(x, state.ready && stores ? 200 : 503, json);
 }
 
 const struct route routes_health[] = {{"GET", "/healthz", healthz, ROUTE_AT_ONCE | ROUTE_OPEN},

@@ -28,9 +28,10 @@ static void post_job(struct server *server, exchange *x, const struct route_part
     sd_error err = {0};
     (void)parts;
     if (!cJSON_IsObject(json) || (key && (!*key || strlen(key) > 255))) {
-        reply_error(x, 422, NULL, "%s",
-                    cJSON_IsObject(json) ? "Idempotency-Key: expected 1 to 255 characters"
-                                         : "expected a JSON object");
+        if (cJSON_IsObject(json))
+            reply_error(x, 422, NULL, "Idempotency-Key: expected 1 to 255 characters");
+        else
+            reply_error(x, 422, NULL, "expected a JSON object%s", json_found(body, size));
         cJSON_Delete(json);
         return;
     }
@@ -126,8 +127,11 @@ static void delete_job(struct server *server, exchange *x, const struct route_pa
         reply_error(x, err.status == SD_E_NOT_FOUND ? 404 : 503, NULL, "%s", err.message);
         return;
     }
-    if (!cancelled)
-        store_remove(jobs_store(server->jobs), id, NULL);
+    if (!cancelled && jobs_forget(server->jobs, id, &err)) {
+        cJSON_Delete(json);
+        reply_error(x, 503, NULL, "%s", err.message);
+        return;
+    }
     reply_json(x, cancelled ? 202 : 200, json);
 }
 

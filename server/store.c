@@ -14,6 +14,9 @@ struct store {
     pthread_mutex_t lock;
     char *path;
     bool opened;
+    struct stat file; /* as it was opened; zeros in memory */
+    pthread_mutex_t trouble_lock;
+    char trouble[256]; /* why the last write was not made, "" when it was */
 };
 
 static const char schema[] =
@@ -64,9 +67,34 @@ void store_image_clear(struct store_image *image) {
 /* Clients, who read messages of later than the start, need not know where files are. */
 static sd_status fail(const store *s, int code, sd_error *err) {
     int cause = code == SQLITE_IOERR || code == SQLITE_CANTOPEN ? sqlite3_system_errno(s->db) : 0;
+    const char *why = code == SQLITE_FULL               ? "the disk is full"
+                      : code == SQLITE_READONLY_DBMOVED ? "its file was removed or replaced"
+                                                        : sqlite3_errmsg(s->db);
     return sd_fail(err, code == SQLITE_NOMEM ? SD_E_MEMORY : SD_E_IO, cause ? "%s: %s: %s" : "%s: %s",
-                   s->opened ? "the job store" : s->path,
-                   code == SQLITE_FULL ? "the disk is full" : sqlite3_errmsg(s->db), strerror(cause));
+                   s->opened ? "the job store" : s->path, why, strerror(cause));
+}
+
+/* Of a write that came to `code`. A job that was accepted before is no trouble. */
+static sd_status conclude(store *s, int code, sd_error *err) {
+    sd_error found = {0};
+    sd_status status = code ? fail(s, code, &found) : SD_OK;
+    if (code != SQLITE_CONSTRAINT) {
+        pthread_mutex_lock(&s->trouble_lock);
+        snprintf(s->trouble, sizeof s->trouble, "%.255s", found.message);
+        pthread_mutex_unlock(&s->trouble_lock);
+    }
+    if (status && err)
+        *err = found;
+    return status;
+}
+
+/* What is written into a file that has lost its name is gone with the server, and SQLite does not look. With
+ * the lock held. */
+static int check_place(const store *s) {
+    struct stat now;
+    bool there = !s->file.st_ino ||
+                 (!stat(s->path, &now) && now.st_ino == s->file.st_ino && now.st_dev == s->file.st_dev);
+    return there ? SQLITE_OK : SQLITE_READONLY_DBMOVED;
 }
 
 /* Binds by letters: t text or NULL, i int64_t, d double, b a blob (pointer, size_t). */
@@ -102,14 +130,31 @@ static int step(store *s, int64_t *number, const char *sql, const char *types, v
     return code;
 }
 
+static int run_list(store *s, const char *sql, const char *types, va_list args) {
+    int64_t unused;
+    int code = step(s, &unused, sql, types, args);
+    return code == SQLITE_DONE || code == SQLITE_ROW ? SQLITE_OK : code;
+}
+
 /* One statement without a result. With the lock held. */
 static int run(store *s, const char *sql, const char *types, ...) {
-    int64_t unused;
     va_list args;
     va_start(args, types);
-    int code = step(s, &unused, sql, types, args);
+    int code = run_list(s, sql, types, args);
     va_end(args);
-    return code == SQLITE_DONE || code == SQLITE_ROW ? SQLITE_OK : code;
+    return code;
+}
+
+/* One statement that writes. */
+static sd_status change(store *s, sd_error *err, const char *sql, const char *types, ...) {
+    va_list args;
+    va_start(args, types);
+    pthread_mutex_lock(&s->lock);
+    int code = check_place(s);
+    sd_status status = conclude(s, code ? code : run_list(s, sql, types, args), err);
+    pthread_mutex_unlock(&s->lock);
+    va_end(args);
+    return status;
 }
 
 static sd_status open_database(store *s, const char *folder, sd_error *err) {
@@ -120,6 +165,8 @@ static sd_status open_database(store *s, const char *folder, sd_error *err) {
                                 SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX, NULL)) ||
         (code = sqlite3_busy_timeout(s->db, 2000)) || (code = sqlite3_exec(s->db, schema, NULL, NULL, NULL)))
         return fail(s, code, err);
+    if (folder && stat(s->path, &s->file))
+        return sd_fail(err, SD_E_IO, "%s: %s", s->path, strerror(errno));
     return SD_OK;
 }
 
@@ -132,6 +179,7 @@ sd_status store_open(store **out, const char *folder, sd_error *err) {
         return sd_fail(err, SD_E_MEMORY, "out of memory");
     }
     pthread_mutex_init(&s->lock, NULL);
+    pthread_mutex_init(&s->trouble_lock, NULL);
     snprintf(s->path, size, folder ? "%s/jobs.sqlite" : ":memory:", folder);
     sd_status status = open_database(s, folder, err);
     if (status)
@@ -148,36 +196,42 @@ void store_close(store **handle) {
         return;
     sqlite3_close(s->db);
     pthread_mutex_destroy(&s->lock);
+    pthread_mutex_destroy(&s->trouble_lock);
     free(s->path);
     free(s);
     *handle = NULL;
 }
 
+bool store_trouble(store *s, char *out, size_t size) {
+    pthread_mutex_lock(&s->trouble_lock);
+    snprintf(out, size, "%s", s->trouble);
+    pthread_mutex_unlock(&s->trouble_lock);
+    return *out;
+}
+
+sd_status store_probe(store *s, sd_error *err) {
+    return change(s, err, "PRAGMA user_version=1", "");
+}
+
 sd_status store_add(store *s, const struct store_row *r, uint32_t wanted, sd_error *err) {
-    pthread_mutex_lock(&s->lock);
-    int code =
-        run(s,
-            "INSERT INTO jobs(id, state, durable, face, owner, request, idempotency, webhook, verdict, "
-            "created, seed, wanted) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
-            "tiittttttdii", r->id, (int64_t)r->state, (int64_t)r->durable, r->face, r->owner, r->request,
-            r->idempotency, r->webhook, r->verdict, r->created, r->seed, (int64_t)wanted);
-    sd_status status = code ? fail(s, code, err) : SD_OK;
-    pthread_mutex_unlock(&s->lock);
-    return status;
+    return change(s, err,
+                  "INSERT INTO jobs(id, state, durable, face, owner, request, idempotency, webhook, verdict, "
+                  "created, seed, wanted) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
+                  "tiittttttdii", r->id, (int64_t)r->state, (int64_t)r->durable, r->face, r->owner,
+                  r->request, r->idempotency, r->webhook, r->verdict, r->created, r->seed, (int64_t)wanted);
 }
 
 sd_status store_started(store *s, const char *id, double when, sd_error *err) {
-    pthread_mutex_lock(&s->lock);
-    int code = run(s, "UPDATE jobs SET state=?, started=? WHERE id=?", "idt", (int64_t)JOB_RUNNING, when, id);
-    sd_status status = code ? fail(s, code, err) : SD_OK;
-    pthread_mutex_unlock(&s->lock);
-    return status;
+    return change(s, err, "UPDATE jobs SET state=?, started=? WHERE id=?", "idt", (int64_t)JOB_RUNNING, when,
+                  id);
 }
 
 /* With the lock held. */
 static sd_status finish(store *s, const struct store_row *r, const struct store_image *images,
                         sd_error *err) {
-    int code = run(s, "BEGIN IMMEDIATE", "");
+    int code = check_place(s);
+    if (!code)
+        code = run(s, "BEGIN IMMEDIATE", "");
     for (uint32_t i = 0; i < r->images && !code; i++)
         code = run(s, "INSERT INTO images(job, n, jpeg, seed, infotext, json, data) VALUES(?,?,?,?,?,?,?)",
                    "tiiittb", r->id, (int64_t)i, (int64_t)images[i].jpeg, images[i].seed, images[i].infotext,
@@ -187,7 +241,7 @@ static sd_status finish(store *s, const struct store_row *r, const struct store_
                    (int64_t)r->state, r->finished, (int64_t)r->images, (int64_t)r->status, r->error, r->id);
     if (!code)
         code = run(s, "COMMIT", "");
-    sd_status status = code ? fail(s, code, err) : SD_OK;
+    sd_status status = conclude(s, code, err);
     if (!sqlite3_get_autocommit(s->db)) /* some errors have taken the transaction back already */
         sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
     return status;
@@ -289,11 +343,7 @@ sd_status store_webhooks(store *s, void (*each)(void *user, struct store_row *ro
 }
 
 sd_status store_webhook_done(store *s, const char *id, sd_error *err) {
-    pthread_mutex_lock(&s->lock);
-    int code = run(s, "UPDATE jobs SET webhook=NULL WHERE id=?", "t", id);
-    sd_status status = code ? fail(s, code, err) : SD_OK;
-    pthread_mutex_unlock(&s->lock);
-    return status;
+    return change(s, err, "UPDATE jobs SET webhook=NULL WHERE id=?", "t", id);
 }
 
 sd_status store_get_image(store *s, const char *id, uint32_t n, struct store_image *out, sd_error *err) {
@@ -352,22 +402,14 @@ sd_status store_pictures(store *s, const char *owner, double since, uint64_t *ou
 }
 
 sd_status store_prune(store *s, uint32_t keep, sd_error *err) {
-    pthread_mutex_lock(&s->lock);
-    int code = run(s,
-                   "DELETE FROM jobs WHERE state>? AND number<=(SELECT number FROM jobs WHERE state>? ORDER "
-                   "BY number DESC LIMIT 1 OFFSET ?) AND webhook IS NULL",
-                   "iii", (int64_t)JOB_RUNNING, (int64_t)JOB_RUNNING, (int64_t)keep);
-    if (!code)
-        code = run(s, "PRAGMA incremental_vacuum(256)", "");
-    sd_status status = code ? fail(s, code, err) : SD_OK;
-    pthread_mutex_unlock(&s->lock);
-    return status;
+    sd_status status =
+        change(s, err,
+               "DELETE FROM jobs WHERE state>? AND number<=(SELECT number FROM jobs WHERE state>? ORDER "
+               "BY number DESC LIMIT 1 OFFSET ?) AND webhook IS NULL",
+               "iii", (int64_t)JOB_RUNNING, (int64_t)JOB_RUNNING, (int64_t)keep);
+    return status ? status : change(s, err, "PRAGMA incremental_vacuum(256)", "");
 }
 
 sd_status store_remove(store *s, const char *id, sd_error *err) {
-    pthread_mutex_lock(&s->lock);
-    int code = run(s, "DELETE FROM jobs WHERE id=? AND state>?", "ti", id, (int64_t)JOB_RUNNING);
-    sd_status status = code ? fail(s, code, err) : SD_OK;
-    pthread_mutex_unlock(&s->lock);
-    return status;
+    return change(s, err, "DELETE FROM jobs WHERE id=? AND state>?", "ti", id, (int64_t)JOB_RUNNING);
 }

@@ -41,6 +41,12 @@ void store_image_clear(struct store_image *image);
 sd_status store_open(store **out, const char *folder, sd_error *err);
 void store_close(store **store);
 
+/* Why the last write was not made, such as "the job store: the disk is full"; false when it was. Does not
+ * wait for other calls. */
+bool store_trouble(store *s, char *out, size_t size);
+/* Writes something, to see whether that can be done. */
+sd_status store_probe(store *s, sd_error *err);
+
 /* `wanted`: pictures that it asks for. */
 sd_status store_add(store *s, const struct store_row *row, uint32_t wanted, sd_error *err);
 sd_status store_started(store *s, const char *id, double when, sd_error *err);

@@ -44,34 +44,23 @@ static bool within_quota(struct server *server, exchange *x, const cJSON *json) 
     return true;
 }
 
-/* What the policy says of it; false when it was answered. A request that cannot be read is left to the queue,
- * which says what is wrong with it. */
-static bool judge(struct server *server, exchange *x, const struct submission *s, struct verdict *verdict) {
-    struct job_request r;
-    char field[64];
-    sd_error err;
+/* What the policy says of it; false when it was answered. */
+static bool judge(struct server *server, exchange *x, const struct job_request *r, struct verdict *verdict) {
     bool openai = face_of(exchange_path(x)) == FACE_OPENAI;
-    *verdict = (struct verdict){.allowed = true};
-    if (!server->policy)
-        return true;
-    cJSON *copy = cJSON_Duplicate(s->json, true);
-    if (job_request_read(&r, &server->config, copy, field, &err))
-        return true;
-    policy_judge(server->policy, guard_owner(x), catalog_default(server->catalog), &r, verdict);
-    job_request_clear(&r);
+    policy_judge(server->policy, guard_owner(x), catalog_default(server->catalog), r, verdict);
     if (verdict->allowed)
         return true;
-    record_refusal(server, x, s->json, verdict);
+    record_refusal(server, x, r->json, verdict);
     reply_error(x, openai ? 400 : 403, verdict->field, "%s", verdict->reason);
     return false;
 }
 
-static job *enqueue(struct server *server, exchange *x, const struct submission *s,
+static job *enqueue(struct server *server, exchange *x, const struct submission *s, struct job_request *r,
                     const struct verdict *verdict, char *before) {
     char id[JOB_ID] = "", field[64];
     job *j;
     sd_error err = {0};
-    const struct job_spec spec = {.json = s->json,
+    const struct job_spec spec = {.request = r,
                                   .face = s->face,
                                   .owner = guard_owner(x),
                                   .durable = s->durable,
@@ -88,11 +77,22 @@ static job *enqueue(struct server *server, exchange *x, const struct submission 
 }
 
 job *submit(struct server *server, exchange *x, const struct submission *s, char *before) {
+    struct job_request r;
     struct verdict verdict;
+    char field[64];
+    sd_error err = {0};
     if (before)
         *before = 0;
-    if (within_quota(server, x, s->json) && judge(server, x, s, &verdict))
-        return enqueue(server, x, s, &verdict, before);
-    cJSON_Delete(s->json);
+    if (!within_quota(server, x, s->json)) {
+        cJSON_Delete(s->json);
+        return NULL;
+    }
+    if (job_request_read(&r, &server->config, s->json, field, &err)) {
+        reply_refusal(x, SUBMIT_INVALID, field, &err);
+        return NULL;
+    }
+    if (judge(server, x, &r, &verdict))
+        return enqueue(server, x, s, &r, &verdict, before);
+    job_request_clear(&r);
     return NULL;
 }

@@ -4,6 +4,8 @@
 #include "server/thread.h"
 
 #include <curl/curl.h>
+#include <errno.h>
+#include <openssl/pem.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,6 +121,10 @@ static bool start(webhook *w, struct call *c) {
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, (long)connect_seconds);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT, (long)call_seconds);
+    if (w->config->webhook_ca) {
+        curl_easy_setopt(easy, CURLOPT_CAINFO, w->config->webhook_ca);
+        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    }
     return !curl_multi_add_handle(w->multi, easy);
 }
 
@@ -228,10 +234,24 @@ void webhook_ended(webhook *w, const job *j) {
     curl_multi_wakeup(w->multi);
 }
 
+/* That there are certificates in it shows now, and not when the first job has ended. */
+static sd_status check_certificates(const char *path, sd_error *err) {
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return sd_fail(err, SD_E_IO, "--webhook-ca: %s: %s", path, strerror(errno));
+    X509 *first = PEM_read_X509(file, NULL, NULL, NULL);
+    fclose(file);
+    if (!first)
+        return sd_fail(err, SD_E_FORMAT, "--webhook-ca: %s: expected certificates as PEM, found none", path);
+    X509_free(first);
+    return SD_OK;
+}
+
 sd_status webhook_start(webhook **out, const struct config *config, jobs *all, sd_error *err) {
     *out = NULL;
-    if (!config->webhook_hosts[0])
-        return SD_OK;
+    sd_status status = config->webhook_ca ? check_certificates(config->webhook_ca, err) : SD_OK;
+    if (status || !config->webhook_hosts[0])
+        return status;
     webhook *w = calloc(1, sizeof *w);
     if (!w || curl_global_init(CURL_GLOBAL_DEFAULT) || !(w->multi = curl_multi_init())) {
         free(w);

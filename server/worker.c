@@ -204,21 +204,32 @@ static sd_status encode_all(sd_outputs *outputs, const sd_encoding *encoding, st
     return status;
 }
 
-/* Where a request leaves size or steps open, they are the model's, as far as the server's limits go. */
-static void limit_defaults(const struct config *c, const sd_model *model, sd_params *p) {
-    enum { usual_steps = 20 };
-    sd_model_info info;
-    if (!p->steps && c->max_steps < usual_steps)
-        p->steps = c->max_steps;
-    if (p->width || p->height || p->init_image)
-        return;
-    sd_model_get_info(model, &info);
+/* The longest side that the limits allow beside one of `given` pixels, or of a square where that is 0. */
+static uint32_t longest_side(const struct config *c, uint32_t given) {
     uint64_t most = (uint64_t)c->max_pixels * 1000;
     uint32_t side = c->max_side;
-    while ((uint64_t)side * side > most)
+    if (given && side > most / given)
+        side = (uint32_t)(most / given);
+    while (!given && (uint64_t)side * side > most)
         side -= 8;
-    if (info.width > side || info.height > side)
-        p->width = p->height = side / 8 * 8;
+    return side < 8 ? 8 : side / 8 * 8;
+}
+
+/* Where a request leaves the size open, or a side of it, it is the model's as far as the server's limits go.
+ * A picture's own size was held against them when it was read. */
+static void limit_defaults(const struct config *c, const sd_model *model, sd_params *p) {
+    bool part = p->mask_area && !strcmp(p->mask_area, "masked");
+    uint32_t given = p->width + p->height, side = longest_side(c, given);
+    sd_model_info info;
+    if ((p->width && p->height) || (!given && p->init_image && !part))
+        return;
+    sd_model_get_info(model, &info);
+    if (!given && (info.width > side || info.height > side))
+        p->width = p->height = side;
+    else if (!p->width && info.width > side)
+        p->width = side;
+    else if (!p->height && info.height > side)
+        p->height = side;
 }
 
 static sd_status generate(worker *w, job *j, struct loaded *slot, sd_outputs **outputs, sd_error *err) {

@@ -8,7 +8,7 @@ typedef struct worker worker;
 
 /* What the thread is about, for readiness and metrics. */
 struct worker_state {
-    bool ready;  /* the device is open, and the default model loaded once */
+    bool ready;  /* the device is open */
     bool failed; /* the device could not be opened; it is tried again with the next job */
     sd_device device;
     char error[256];

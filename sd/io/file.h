@@ -2,6 +2,7 @@
 #ifndef SD_IO_FILE_H
 #define SD_IO_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -60,6 +61,9 @@ enum { SD_SHA256_HEX = 65, SD_SHORT_HASH = 11 };
 /* SHA-256 of the file from byte `offset` on, as 64 lower-case hex digits. `offset` 0 gives the hash that
  * model sites list; sd_safetensors_data_offset gives the one that A1111 lists for a LoRA. */
 sd_status sd_file_sha256(const char *path, uint64_t offset, char hex[SD_SHA256_HEX], sd_error *err);
+/* The same, which ends with SD_E_CANCELLED when `cancelled`, asked before each MiB, says so. */
+sd_status sd_file_sha256_until(const char *path, uint64_t offset, bool (*cancelled)(const void *cancel),
+                               const void *cancel, char hex[SD_SHA256_HEX], sd_error *err);
 sd_status sd_sha256(const void *data, size_t size, char hex[SD_SHA256_HEX], sd_error *err);
 
 /* A1111's "Model hash" (AutoV2): the first 10 digits of the SHA-256. */

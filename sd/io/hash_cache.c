@@ -21,6 +21,8 @@ struct sd_hash_cache {
     sd_logger log;
     sqlite3 *db; /* NULL before the first use, and after it cannot be used */
     bool opened;
+    bool (*cancelled)(const void *cancel); /* or NULL */
+    const void *cancel;
 };
 
 /* Which contents of a file a hash is of. */
@@ -142,13 +144,19 @@ static bool examine(const char *path, struct state *out) {
     return true;
 }
 
-static sd_status compute(const char *path, sd_hash_kind kind, char hex[SD_SHA256_HEX], sd_error *err) {
+void sd_hash_cache_watch(sd_hash_cache *c, bool (*cancelled)(const void *cancel), const void *cancel) {
+    c->cancelled = cancelled;
+    c->cancel = cancel;
+}
+
+static sd_status compute(const sd_hash_cache *c, const char *path, sd_hash_kind kind, char hex[SD_SHA256_HEX],
+                         sd_error *err) {
     sd_safetensors *file = NULL;
     uint64_t offset = 0;
     if (kind == SD_HASH_DATA && !sd_safetensors_open(path, &file, NULL))
         offset = sd_safetensors_data_offset(file);
     sd_safetensors_close(&file);
-    return sd_file_sha256(path, offset, hex, err);
+    return sd_file_sha256_until(path, offset, c->cancelled, c->cancel, hex, err);
 }
 
 sd_status sd_hash_cache_get(sd_hash_cache *c, const char *path, sd_hash_kind kind, char hex[SD_SHA256_HEX],
@@ -159,7 +167,7 @@ sd_status sd_hash_cache_get(sd_hash_cache *c, const char *path, sd_hash_kind kin
     sd_status status = SD_OK;
     open_once(c);
     if (!regular || !recall(c, whole, kind, &before, hex)) {
-        status = compute(path, kind, hex, err);
+        status = compute(c, path, kind, hex, err);
         /* A file that changed meanwhile has another hash the next time. */
         if (!status && regular && examine(whole, &after) && !memcmp(&before, &after, sizeof before))
             remember(c, whole, kind, &before, hex);

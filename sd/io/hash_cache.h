@@ -24,7 +24,11 @@ sd_status sd_hash_cache_create(sd_hash_cache **out, const char *folder, const sd
 /* NULL-safe. */
 void sd_hash_cache_destroy(sd_hash_cache **cache);
 
-/* 64 lower-case hex digits, computed unless they are remembered. Errors of sd_file_sha256. */
+/* From now on computing ends with SD_E_CANCELLED when `cancelled`, asked before each MiB, says so; NULL:
+ * never. */
+void sd_hash_cache_watch(sd_hash_cache *cache, bool (*cancelled)(const void *cancel), const void *cancel);
+
+/* 64 lower-case hex digits, computed unless they are remembered. Errors of sd_file_sha256_until. */
 sd_status sd_hash_cache_get(sd_hash_cache *cache, const char *path, sd_hash_kind kind,
                             char hex[SD_SHA256_HEX], sd_error *err);
 

@@ -1,12 +1,12 @@
 """Client libraries from PyPI: a test that imports this first runs in build/venv, where check.sh has installed
-requirements.txt."""
+requirements.txt, whichever build it tests."""
 import os
 import pathlib
 import sys
 
-from program import BUILD
+from program import ROOT
 
-VENV = BUILD / "venv"
+VENV = ROOT / "build/venv"
 PYTHON = VENV / "bin/python"
 
 if pathlib.Path(sys.prefix).resolve() != VENV.resolve():

@@ -391,6 +391,15 @@ class A1111(service.Case):
             self.assertEqual(self.get("progress"), idle)
         self.assertEqual(self.post("interrupt", {"anything": 1}), {})
 
+    def test_who_leaves_has_the_picture_made(self):
+        connection = self.server.connect()
+        connection.request("POST", API + "txt2img", json.dumps({**SMALL, "steps": 20}),
+                           {"Content-Type": "application/json"})
+        while not (jobs := self.server.get("/v1/jobs").json()["jobs"]):
+            time.sleep(0.01)
+        connection.close()
+        self.assertEqual(self.server.ended(jobs[0]["id"])["state"], "done")
+
     def test_jobs_of_others_are_left_alone(self):
         server = self.server
         job = server.post("/v1/jobs", {**SMALL, "steps": 60}).json()["id"]
@@ -629,6 +638,7 @@ class A1111(service.Case):
         self.assertEqual(self.server.get("/controlnet/model_list").json()["detail"], "Not Found")
         for body in (b"", b"{", b"[]", b'"x"', b'{"prompt": "\x00"}', b"[" * 2000):
             self.refused("txt2img", body, None, "expected a JSON object")
+        self.refused("txt2img", {"prompt": "a mug\0 and more"}, None, "expected a JSON object, found U+0000 in a string")
         for kind, status in (("text/plain", 422), ("application/x-www-form-urlencoded", 422),
                              ("application/json; charset=utf-8", 200)):
             reply = self.server.post(API + "options", b"{}", headers={"Content-Type": kind})

@@ -1,4 +1,4 @@
-"""sdvk-server under kill -9, a disk that is full, a store that cannot be written, and a device that is lost: every
+"""sdvk-server under kill -9, a disk that is full, a store that is taken away, and a device that is lost: every
 job that was accepted ends exactly once, no picture is torn, and the server lives on."""
 import hashlib
 import http.client
@@ -133,30 +133,92 @@ class Faults(service.Case):
     def submit(self, server, **fields):
         return server.post("/v1/jobs", {**request(0), **fields})
 
-    def test_a_full_disk(self):
-        """No file of the server may grow beyond a size that the job store soon reaches."""
-        server = self.serve("--state", "state").ready()
+    def meet_a_full_disk(self, server, fill, free, why):
+        """What is refused, fails, still works, and goes on by itself, in a server with the store "state"."""
+        why = "the job store: " + why
+        before = server.ended(self.submit(server).json()["id"])
         hold = self.submit(server, steps=60).json()["id"]
         waiting = self.submit(server).json()["id"]
-        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+        fill()
         refused = self.submit(server)
-        self.assertEqual(refused.status, 503)
-        self.assertIn("the job cannot be kept: the job store: disk I/O error", refused.json()["error"])
+        self.assertEqual((refused.status, refused.json()), (503, {"error": "the job cannot be kept: " + why}))
+        self.assertEqual(server.get("/healthz").json(), {"status": "ok", "trouble": why})
         for job in (hold, waiting):
             ended = server.ended(job)
-            self.assertEqual((ended["state"], ended["error"]["code"]), ("failed", "io"))
-            self.assertIn("the job store: disk I/O error", ended["error"]["message"])
+            self.assertEqual((ended["state"], ended["error"]), ("failed", {"code": "io", "message": why}))
         self.assertEqual(self.submit(server).status, 503)
-        self.assertEqual(server.get("/healthz").status, 200)
-        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-        later = self.submit(server)
-        self.assertEqual(later.status, 202)
-        self.assertEqual(server.ended(later.json()["id"])["state"], "done")
+        unready = server.get("/readyz")
+        self.assertEqual((unready.status, unready.json()["status"], unready.json()["error"]), (503, "failed", why))
+        pixels(server.get(before["images"][0]["url"]).body)
+        kept = server.call("DELETE", f"/v1/jobs/{before['id']}")
+        self.assertEqual((kept.status, kept.json()), (503, {"error": why}))
+        free()
+        server.ready()  # without any job
+        self.assertEqual(server.get("/healthz").json(), {"status": "ok"})
+        self.assertEqual(server.call("DELETE", f"/v1/jobs/{before['id']}").status, 200)
+        self.assertEqual(server.call("DELETE", f"/v1/jobs/{waiting}").status, 200)
+        later = server.ended(self.submit(server).json()["id"])
+        self.assertEqual(later["state"], "done")
+        self.assertEqual({job["id"]: job["state"] for job in self.all_jobs(server)},
+                         {hold: "failed", later["id"]: "done"})
+        return hold, later["id"]
+
+    def limit(self, server, size):
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    def test_an_audit_log_that_may_not_grow(self):
+        server = self.serve("--audit", "audit.jsonl").ready()
+        self.limit(server, 1)
+        refused = self.submit(server)
+        self.assertEqual((refused.status, refused.json()), (
+            503, {"error": "the job cannot be kept: the audit log: the disk is full"}))
+        self.limit(server, resource.RLIM_INFINITY)
+        self.assertEqual(server.ended(self.submit(server).json()["id"])["state"], "done")
         self.assertEqual(server.stop(), (0, ""))
-        # What ended while the disk was full has ended once, also after a restart.
+        self.sdvk("audit", "verify", "audit.jsonl")
+
+    def test_a_file_that_may_not_grow(self):
         server = self.serve("--state", "state").ready()
-        for job in (hold, waiting):
-            self.assertEqual(server.get(f"/v1/jobs/{job}").json()["state"], "failed")
+        hold, later = self.meet_a_full_disk(server, lambda: self.limit(server, 1),
+                                            lambda: self.limit(server, resource.RLIM_INFINITY), "disk I/O error")
+        self.assertEqual(server.stop(), (0, ""))
+        # What ended meanwhile has ended once, also after a restart.
+        server = self.serve("--state", "state").ready()
+        self.assertEqual({job["id"]: job["state"] for job in self.all_jobs(server)}, {hold: "failed", later: "done"})
+
+    def small_disk(self):
+        """A command that mounts 4 MiB at "state" for the server alone."""
+        for options in ("-m", "-rm"):  # the second needs no root, where namespaces of users are allowed
+            if service.program.run("unshare", options, "mount", "-t", "tmpfs", "none", self.folder).returncode == 0:
+                (self.folder / "state").mkdir()
+                return "unshare", options, "sh", "-c", 'mount -t tmpfs -o size=4m none state && exec "$@"', "sh"
+        self.skipTest("nothing can be mounted here")
+
+    def test_a_full_disk(self):
+        server = self.serve("--state", "state", before=self.small_disk()).ready()
+        # The server's own view of the file system.
+        filler = pathlib.Path(f"/proc/{server.process.pid}/root{self.folder}/state/filler")
+
+        def fill():
+            with open(filler, "wb", buffering=0) as file, self.assertRaisesRegex(OSError, "No space left"):
+                while True:
+                    file.write(bytes(4096))
+        self.meet_a_full_disk(server, fill, filler.unlink, "the disk is full")
+        self.assertEqual(server.stop(), (0, ""))
+
+    def test_a_store_that_is_taken_away(self):
+        server = self.serve("--state", "state").ready()
+        store, away = self.folder / "state/jobs.sqlite", self.folder / "away"
+
+        def replace():
+            store.rename(away)
+            store.write_bytes(away.read_bytes())
+        self.meet_a_full_disk(server, replace, lambda: away.rename(store), "its file was removed or replaced")
+        store.rename(away)
+        self.assertEqual(self.submit(server).status, 503)
+        away.rename(store)
+        self.assertEqual(self.submit(server).status, 202)
+        self.assertEqual(server.stop(), (0, ""))
 
     def test_a_store_that_cannot_be_written(self):
         (self.folder / "file").write_text("")

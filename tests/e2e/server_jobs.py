@@ -2,13 +2,16 @@
 import base64
 import contextlib
 import json
+import shutil
 import signal
 import sqlite3
+import struct
 import time
 import unittest
 
 import service
 from generate import pixels, texts
+from program import MODEL
 from service import SMALL
 
 
@@ -18,6 +21,34 @@ def jpeg_size(data):
     while data[at + 1] not in (0xC0, 0xC2):
         at += 2 + int.from_bytes(data[at + 2:at + 4], "big")
     return int.from_bytes(data[at + 7:at + 9], "big"), int.from_bytes(data[at + 5:at + 7], "big")
+
+
+def enlarge(folder, factor):
+    """A copy of the sample model whose UNet is `factor` times as wide, of zeros that need no room on the disk."""
+    weights = "unet/diffusion_pytorch_model.safetensors"
+    shutil.copytree(MODEL, folder, ignore=shutil.ignore_patterns("README.md"))
+    config = json.loads((folder / "unet/config.json").read_text())
+    for field in ("block_out_channels", "attention_head_dim"):
+        config[field] = [factor * number for number in config[field]]
+    (folder / "unet/config.json").write_text(json.dumps(config))
+    with open(folder / weights, "rb") as file:
+        tensors = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+    del tensors["__metadata__"]
+    # Latents and texts are as wide as before.
+    kept = {"conv_in.weight": 1, "conv_out.weight": 0, "conv_out.bias": 0}
+    at = 0
+    for name, tensor in tensors.items():
+        same = kept.get(name, 1 if ".attn2.to_k." in name or ".attn2.to_v." in name else None)
+        tensor["shape"] = [size * factor if i < 2 and i != same else size for i, size in enumerate(tensor["shape"])]
+        size = 2
+        for side in tensor["shape"]:
+            size *= side
+        tensor["data_offsets"] = [at, at + size]
+        at += size
+    head = json.dumps(tensors).encode()
+    with open(folder / weights, "wb") as file:
+        file.write(struct.pack("<Q", len(head)) + head)
+        file.truncate(8 + len(head) + at)
 
 
 class Jobs(service.Case):
@@ -123,6 +154,24 @@ class Jobs(service.Case):
         self.assertEqual(server.call("DELETE", f"/v1/jobs/{last['id']}").status, 200)
         self.assertEqual(server.get(f"/v1/jobs/{last['id']}").status, 404)
 
+    def test_cancel_while_a_model_is_loaded(self):
+        models = self.folder / "models/Stable-diffusion"
+        models.mkdir(parents=True)
+        (models / "small").symlink_to(MODEL)
+        enlarge(models / "large", 8)  # 0.7 GB: much more than a cancel takes to arrive
+        server = self.serve("--models", self.folder, "--model", "small", "--keep-models", 1).ready()
+        server.ended(self.submit(server)["id"])
+        large = self.submit(server, model="large")
+        after = self.submit(server)
+        self.running(server, large)
+        self.assertEqual(server.call("DELETE", f"/v1/jobs/{large['id']}").status, 202)
+        ended = server.ended(large["id"])
+        self.assertEqual((ended["state"], ended["error"]), ("cancelled", {"code": "cancelled", "message": "cancelled"}))
+        self.assertEqual(server.ended(after["id"])["state"], "done")
+        # Had it been loaded to its end, it would be there now.
+        self.assertIn("\nsdvk_models_loaded 1\n", server.get("/metrics").body.decode())
+        self.assertEqual(server.stop(), (0, ""))
+
     def test_one_key_makes_one_job(self):
         server = self.serve("--state", "state").ready()
         first = self.submit(server, headers={"Idempotency-Key": "x"})
@@ -165,6 +214,9 @@ class Jobs(service.Case):
         for body in (b"", b"{", b"[]", b"{} x", b'{"prompt": "\x00"}', b"[" * 2000):
             reply = server.post("/v1/jobs", body)
             self.assertEqual((reply.status, reply.json()), (422, {"error": "expected a JSON object"}))
+        reply = server.post("/v1/jobs", {"prompt": "a mug\0 and more"})
+        self.assertEqual((reply.status, reply.json()), (
+            422, {"error": "expected a JSON object, found U+0000 in a string"}))
         self.assertEqual(server.get("/v1/jobs").json(), {"jobs": []})
 
     def test_limits_hold_for_what_a_request_leaves_open(self):
@@ -176,6 +228,19 @@ class Jobs(service.Case):
         failed = server.ended(self.submit(server, init_image=large, width=None, height=None)["id"])
         self.assertEqual(failed["error"]["message"],
                          "init_image: this server allows sides of at most 128 pixels, found 136 x 136")
+
+    def test_limits_hold_for_a_side_that_is_left_open(self):
+        """The model's own size is 256 x 256."""
+        server = self.serve("--max-pixels", 20, "--max-side", 192).ready()
+        picture = base64.b64encode(self.picture(64)).decode()
+        masked = {"init_image": picture, "mask": picture, "mask_area": "masked"}
+        for fields, size in (({}, "136x136"), ({"width": 128}, "128x152"), ({"height": 64}, "192x64"),
+                             ({"width": 136}, "136x144"), (masked, "136x136")):
+            with self.subTest(fields):
+                reply = server.post("/v1/jobs", {"prompt": "a mug", "steps": 1, "strength": 1, **fields})
+                ended = server.ended(reply.json()["id"])
+                self.assertEqual(ended["state"], "done", ended)
+                self.assertIn(f"Size: {size}, ", texts(server.get(ended["images"][0]["url"]).body)["parameters"])
 
     def picture(self, side):
         self.sdvk("generate", "x", "-m", service.program.MODEL, "--width", side, "--height", side, "--steps", 1, "-o",

@@ -211,6 +211,33 @@ class OpenAI(service.Case):
         job = self.server.get("/v1/jobs").json()["jobs"][0]["id"]
         self.assertEqual(self.server.ended(job)["state"], "cancelled")
 
+    def test_who_leaves_cancels(self):
+        self.start()
+
+        def ask(**fields):
+            connection = self.server.connect()
+            before = self.newest()
+            connection.request("POST", "/v1/images/generations", json.dumps({"prompt": PROMPT, **fields}))
+            while (job := self.newest()) == before:
+                time.sleep(0.01)
+            return connection, job
+        running, first = ask(steps=150, size="256x256")
+        waiting, second = ask(steps=150, size="256x256")
+        staying, third = ask(**FAST, size="64x64")
+        while not self.server.get(f"/v1/jobs/{first}").json().get("progress", {}).get("step"):
+            time.sleep(0.01)
+        waiting.close()
+        running.close()
+        self.assertEqual(self.server.ended(first)["state"], "cancelled")
+        self.assertEqual(self.server.ended(second)["state"], "cancelled")
+        self.assertEqual(staying.getresponse().status, 200)
+        staying.close()
+        self.assertEqual(self.server.ended(third)["state"], "done")
+
+    def newest(self):
+        jobs = self.server.get("/v1/jobs?limit=1").json()["jobs"]
+        return jobs[0]["id"] if jobs else None
+
     def test_errors(self):
         client = self.start("--max-steps", 50, "--max-side", 512, "--max-count", 4)
         rows = [({"n": 11}, "n", "n: expected a whole number from 1 to 10, found 11"),
@@ -258,6 +285,9 @@ class OpenAI(service.Case):
             for body in (b"", b"{", b"[]", b'{"prompt": "\\ud800"'):
                 reply = self.server.post(path, body)
                 self.assertEqual((reply.status, reply.json()["error"]["type"]), (400, "invalid_request_error"))
+        reply = self.server.post("/v1/images/generations", {"prompt": PROMPT + "\0 and more"})
+        self.assertEqual((reply.status, reply.json()["error"]["message"]),
+                         (400, "expected a JSON object, found U+0000 in a string"))
 
     def test_failures_are_not_tried_again(self):
         self.start()

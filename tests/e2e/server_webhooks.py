@@ -46,8 +46,8 @@ class Receiver:
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def hook(self, path="/ended", secret=SECRET):
-        return {"url": f"http://localhost:{self.port}{path}", "secret": secret}
+    def hook(self, path="/ended", secret=SECRET, scheme="http", host="localhost"):
+        return {"url": f"{scheme}://{host}:{self.port}{path}", "secret": secret}
 
     def wait(self, count, seconds=60):
         end = time.monotonic() + seconds
@@ -62,8 +62,8 @@ class Receiver:
 
 
 class Webhooks(service.Case):
-    def receiver(self, *statuses):
-        receiver = Receiver(*statuses)
+    def receiver(self, *statuses, tls=None):
+        receiver = Receiver(*statuses, tls=tls)
         self.addCleanup(receiver.stop)
         return receiver
 
@@ -122,18 +122,57 @@ class Webhooks(service.Case):
         self.assertEqual((code, errors), (0, f"sdvk-server: warning: the webhook of job {job} is given up after 2 "
                                              "tries: it answered with status 500\n"))
 
-    def test_an_address_that_cannot_prove_itself_is_told_nothing(self):
-        self.ok("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-keyout", "key.pem",
-                "-out", "certificate.pem")
+    # ---- TLS ----
+
+    def authority(self, name):
+        """NAME.pem and NAME-key.pem of a certificate that may sign others."""
+        self.ok("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout",
+                f"{name}-key.pem", "-out", f"{name}.pem")
+        return self.folder / f"{name}.pem"
+
+    def secure_receiver(self):
+        """One that proves itself as localhost, by the authority "acme"."""
+        self.authority("acme")
+        (self.folder / "names").write_text("subjectAltName=DNS:localhost")
+        self.ok("openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=receiver", "-keyout", "key.pem",
+                "-out", "request.pem")
+        self.ok("openssl", "x509", "-req", "-in", "request.pem", "-CA", "acme.pem", "-CAkey", "acme-key.pem",
+                "-set_serial", "1", "-extfile", "names", "-out", "certificate.pem")
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(self.folder / "certificate.pem", self.folder / "key.pem")
-        receiver = Receiver(200, tls=tls)
-        self.addCleanup(receiver.stop)
-        server = self.serve("--webhook-host", "localhost", "--webhook-tries", 1).ready()
-        self.submit(server, {"url": f"https://localhost:{receiver.port}/ended", "secret": SECRET})
-        line = server.process.stderr.readline()
-        self.assertRegex(line, "is given up after 1 tries: SSL ")
+        return self.receiver(200, tls=tls)
+
+    def test_an_address_that_proves_itself_is_told(self):
+        receiver = self.secure_receiver()
+        # Any certificate of the file may be the one.
+        both = self.folder / "both.pem"
+        both.write_text(self.authority("other").read_text() + (self.folder / "acme.pem").read_text())
+        for count, trusted in enumerate((self.folder / "acme.pem", both), 1):
+            server = self.serve("--webhook-host", "localhost", "--webhook-ca", trusted).ready()
+            job = self.submit(server, receiver.hook(scheme="https"))
+            self.assertEqual(self.check(receiver.wait(count)[-1])["id"], job)
+            self.assertEqual(server.stop(), (0, ""))
+        self.assertEqual(len(receiver.calls), 2)
+
+    def test_an_address_that_cannot_prove_itself_is_told_nothing(self):
+        receiver = self.secure_receiver()
+        rows = [([], "localhost"), (["--webhook-ca", self.authority("other")], "localhost"),
+                (["--webhook-ca", self.folder / "acme.pem"], "127.0.0.1")]  # which is not its name
+        for more, host in rows:
+            with self.subTest(more, host=host):
+                server = self.serve("--webhook-host", host, "--webhook-tries", 1, *more).ready()
+                self.submit(server, receiver.hook(scheme="https", host=host))
+                line = server.process.stderr.readline()
+                self.assertRegex(line, "is given up after 1 tries: SSL ")
+                self.assertEqual(server.stop(), (0, ""))
         self.assertEqual(receiver.calls, [])
+
+    def test_certificates_are_read_at_the_start(self):
+        (self.folder / "text").write_text("no certificate")
+        for name, message in (("none", "none: No such file or directory"),
+                              ("text", "text: expected certificates as PEM, found none")):
+            done = service.program.run(service.SERVER, "--listen", "127.0.0.1:0", "--webhook-ca", name, cwd=self.folder)
+            self.assertEqual((done.returncode, done.stderr), (1, f"sdvk-server: --webhook-ca: {message}\n"))
 
     def test_it_survives_the_server(self):
         receiver = self.receiver(500)

@@ -34,12 +34,11 @@ class Reply:
 
 
 class Server:
-    """A running server; `arguments` beside an address of its own."""
+    """A running server; `arguments` beside an address of its own. `before` is a command that becomes it."""
 
-    def __init__(self, *arguments, cwd=None, env=None):
-        self.log = []
+    def __init__(self, *arguments, cwd=None, env=None, before=()):
         self.process = subprocess.Popen(
-            [str(SERVER), "--listen", "127.0.0.1:0", *map(str, arguments)], stdout=subprocess.PIPE,
+            [*before, str(SERVER), "--listen", "127.0.0.1:0", *map(str, arguments)], stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, cwd=cwd, env=env)
         self.address = self.process.stdout.readline().strip()
         if not self.address:
@@ -106,6 +105,8 @@ def events(reply_lines):
 
 
 class Case(program.Case):
+    maxDiff = None  # what a server said last is a sanitizer's report, in which every line counts
+
     def serve(self, *arguments, **options):
         server = Server(*arguments, cwd=self.folder, **options)
         self.addCleanup(lambda: server.process.poll() is None and server.stop(signal.SIGKILL))

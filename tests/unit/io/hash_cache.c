@@ -160,6 +160,50 @@ static void errors_are_those_of_the_file(void **state) {
     end(&f);
 }
 
+/* Says so from the `after`th question on. */
+struct stop {
+    unsigned asked, after;
+};
+
+static bool is_over(const void *user) {
+    struct stop *stop = (struct stop *)user;
+    return ++stop->asked >= stop->after;
+}
+
+static void computing_stops_within_a_mebibyte(void **state) {
+    enum { mebibytes = 3 };
+    struct fixture f;
+    char hex[SD_SHA256_HEX], want[SD_SHA256_HEX];
+    uint8_t *data = calloc(mebibytes, 1 << 20);
+    sd_error err;
+    (void)state;
+    begin(&f);
+    reopen(&f);
+    assert_non_null(data);
+    assert_int_equal(sd_file_write(f.file, data, (size_t)mebibytes << 20, &err), SD_OK);
+    assert_int_equal(sd_sha256(data, (size_t)mebibytes << 20, want, &err), SD_OK);
+    for (unsigned after = 1; after <= mebibytes; after++) {
+        struct stop stop = {.after = after};
+        sd_hash_cache_watch(f.cache, is_over, &stop);
+        for (int kind = SD_HASH_FILE; kind <= SD_HASH_DATA; kind++) {
+            stop.asked = 0;
+            assert_int_equal(sd_hash_cache_get(f.cache, f.file, (sd_hash_kind)kind, hex, &err),
+                             SD_E_CANCELLED);
+            assert_string_equal(err.message, "cancelled");
+            assert_int_equal(stop.asked, after);
+            assert_false(sd_hash_cache_find(f.cache, f.file, (sd_hash_kind)kind, hex));
+        }
+    }
+    struct stop never = {.after = UINT32_MAX};
+    sd_hash_cache_watch(f.cache, is_over, &never);
+    expect(&f, f.file, SD_HASH_FILE, want);
+    assert_int_equal(never.asked, mebibytes);
+    sd_hash_cache_watch(f.cache, NULL, NULL);
+    expect(&f, f.file, SD_HASH_DATA, want);
+    free(data);
+    end(&f);
+}
+
 static void without_a_folder_nothing_is_kept(void **state) {
     struct fixture f;
     struct stat st;
@@ -308,6 +352,7 @@ int main(void) {
         cmocka_unit_test(one_row_for_every_way_to_a_file),
         cmocka_unit_test(data_of_a_safetensors_file),
         cmocka_unit_test(errors_are_those_of_the_file),
+        cmocka_unit_test(computing_stops_within_a_mebibyte),
         cmocka_unit_test(without_a_folder_nothing_is_kept),
         cmocka_unit_test(databases_that_cannot_be_used),
         cmocka_unit_test(a_damaged_database),

@@ -1,5 +1,6 @@
-/* A cancel while weights are loaded: the call ends within a tensor or two, and what was open works on. The
- * linker hands sd_vk_write, through which every tensor reaches the device, to the function here (see
+/* A cancel while weights are loaded or files hashed: the call ends soon, and what was open works on. The
+ * linker hands sd_vk_write, through which every tensor reaches the device, and sd_file_sha256_until to the
+ * functions here (see
  * tests/CMakeLists.txt). Run under ASan it finds leaks. */
 #include "sd/model.h"
 #include "sd/vk/buffer.h"
@@ -119,7 +120,55 @@ static void merging_stops(void **state) {
     sd_model_close(&model);
 }
 
+sd_status __real_sd_file_sha256_until(const char *path, uint64_t offset, bool (*cancelled)(const void *),
+                                      const void *cancel, char *hex, sd_error *err);
+sd_status __wrap_sd_file_sha256_until(const char *path, uint64_t offset, bool (*cancelled)(const void *),
+                                      const void *cancel, char *hex, sd_error *err);
+
+/* The cancel that comes while a file is hashed, or NULL; and files that were. */
+static sd_cancel *hashing;
+static unsigned hashed;
+
+sd_status __wrap_sd_file_sha256_until(const char *path, uint64_t offset, bool (*cancelled)(const void *),
+                                      const void *cancel, char *hex, sd_error *err) {
+    hashed++;
+    if (hashing)
+        sd_cancel_request(hashing);
+    return __real_sd_file_sha256_until(path, offset, cancelled, cancel, hex, err);
+}
+
+/* A model's first picture has it hashed. */
+static void hashing_stops(void **state) {
+    static uint8_t first[bytes], second[bytes];
+    const sd_context_options options = {.device = getenv("SDVK_TEST_DEVICE"), .cache_dir = ""};
+    sd_cancel cancel = {0};
+    sd_context *context;
+    sd_model *model;
+    sd_error err;
+    (void)state;
+    assert_int_equal(sd_context_create(&context, &options, &err), SD_OK);
+    arm(&cancel, 0);
+    assert_int_equal(sd_model_open(&model, context, MOCKUP, NULL, &err), SD_OK);
+    hashed = 0;
+    hashing = &cancel;
+    assert_int_equal(render(model, NULL, 0, &cancel, first), SD_E_CANCELLED);
+    assert_int_equal(hashed, 1);
+    hashing = NULL;
+    assert_int_equal(render(model, NULL, 0, NULL, first), SD_OK);
+    assert_int_equal(hashed, 2);
+    /* What was known before is not asked for again, whatever the next call's cancel says. */
+    cancel = (sd_cancel){0};
+    hashing = &cancel;
+    assert_int_equal(render(model, NULL, 0, &cancel, second), SD_OK);
+    assert_int_equal(hashed, 2);
+    assert_memory_equal(first, second, bytes);
+    hashing = NULL;
+    sd_model_close(&model);
+    sd_context_destroy(&context);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(opening_stops), cmocka_unit_test(merging_stops)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(opening_stops), cmocka_unit_test(merging_stops),
+                                       cmocka_unit_test(hashing_stops)};
     return cmocka_run_group_tests_name("cancel_load", tests, open_context, close_context);
 }

@@ -62,11 +62,35 @@ static void json_is_one_value(void **state) {
     cJSON_Delete(value);
 }
 
+/* cJSON alone would take the rest of such a string away in silence. */
+static void a_nul_in_a_string_is_refused(void **state) {
+    static const char *const bad[] = {"\"\\u0000\"", "{\"a\\u0000b\":1}", "[\"a\\\\\\u0000b\"]"},
+                             *const broken[] = {"\"a\\uZZZZb\"", "\"\\u000\"", "\"\\u000g\"", "\"\\u 000\""},
+                             *const good[] = {"\"a\\\\u0000b\"", "\"\\u0001\"", "\"\\uD83D\\uDE00\"",
+                                              "\"u0000\"", "\"\\u1000\""};
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_null(json_parse(bad[i], strlen(bad[i])));
+        assert_string_equal(json_found(bad[i], strlen(bad[i])), ", found U+0000 in a string");
+    }
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
+        assert_null(json_parse(broken[i], strlen(broken[i])));
+        assert_string_equal(json_found(broken[i], strlen(broken[i])), "");
+    }
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        cJSON *value = json_parse(good[i], strlen(good[i]));
+        assert_true(cJSON_IsString(value) && *value->valuestring);
+        assert_string_equal(json_found(good[i], strlen(good[i])), "");
+        cJSON_Delete(value);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(base64_goes_there_and_back),
         cmocka_unit_test(other_characters_are_no_base64),
         cmocka_unit_test(json_is_one_value),
+        cmocka_unit_test(a_nul_in_a_string_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
