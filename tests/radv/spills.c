@@ -85,24 +85,41 @@ static void assume(const sd_emit *e, sd_weights *w) {
     assert_int_equal(sd_weights_assume(w, &e->info, SD_WEIGHTS_F16, &err), SD_OK);
 }
 
-static void record_networks(sd_emit *e, sd_dtype act) {
+/* As a file with blocks of this type would make them; no value and no size is looked at here. */
+static void assume_blocks(sd_weights *w, sd_dtype type) {
+    for (size_t i = 0; i < sd_weights_count(w); i++) {
+        sd_weight *x = (sd_weight *)sd_weights_at(w, i);
+        bool matrix =
+            x->form == SD_WEIGHT_GEMM || x->form == SD_WEIGHT_GEGLU || x->form == SD_WEIGHT_UPSAMPLE;
+        if (matrix && x->c % 32 == 0)
+            x->dtype = type;
+    }
+}
+
+/* `type`: of the weights, SD_F16 or quantised. */
+static void record_unet(sd_emit *e, sd_dtype act, sd_dtype type) {
     struct sd_unet *unet;
     struct sd_unet_inputs in;
-    struct sd_vae_decoder decoder;
-    struct sd_text_model text;
     sd_error err;
     sd_weights *w = new_weights();
     sd_graph *g = new_graph(e, act);
     assert_int_equal(sd_unet_bind(&unet, sd_unet_config_find("sd1"), false, w, &err), SD_OK);
     assume(e, w);
+    if (sd_dtype_quantised(type))
+        assume_blocks(w, type);
     sd_unet_declare(g, &unet->config, 2, 64, 64, SD_TEXT_TOKENS, 0, &in);
     sd_graph_output(g, sd_unet_forward(g, unet, &in, NULL), "noise");
     record_plan(e, g);
     sd_unet_destroy(&unet);
     sd_weights_destroy(NULL, &w);
+}
 
-    w = new_weights();
-    g = new_graph(e, act);
+static void record_networks(sd_emit *e, sd_dtype act) {
+    struct sd_vae_decoder decoder;
+    struct sd_text_model text;
+    sd_weights *w = new_weights();
+    sd_graph *g = new_graph(e, act);
+    record_unet(e, act, SD_F16);
     sd_vae_bind_decoder(&decoder, w, &sd_vae_sd1);
     assume(e, w);
     sd_graph_output(
@@ -132,6 +149,9 @@ static bool is_busy(const char *name) {
 
 static void no_kernel_spills(void **state) {
     (void)state;
+    /* One of each way to hold codes and scales. */
+    static const sd_dtype types[] = {SD_Q4_0, SD_Q5_1, SD_Q8_0, SD_IQ4_NL,
+                                     SD_Q2_K, SD_Q3_K, SD_Q4_K, SD_Q6_K};
     static const uint32_t cores[] = {1, 40, 1000}; /* so that every size of tile is the best somewhere */
     sd_emit *e = calloc(1, sizeof *e);
     size_t devices;
@@ -145,6 +165,8 @@ static void no_kernel_spills(void **state) {
     for (size_t i = 0; i < sizeof cores / sizeof *cores; i++) {
         e->info.cores = cores[i];
         record_networks(e, SD_F16);
+        for (size_t k = 0; k < sizeof types / sizeof *types; k++)
+            record_unet(e, SD_F16, types[k]);
     }
     record_networks(e, SD_F32);
     compiler *c = compiler_open(e->info.coop.m > 0);
