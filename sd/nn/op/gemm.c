@@ -269,7 +269,7 @@ sd_tensor *sd_upsample_conv2d(sd_graph *g, sd_tensor *x, sd_layer layer, const s
     const struct gemm summed = {.taps = 4, .tap_width = 2, .stride = 1, .pad = 1, .upsample = true},
                       nine = {.taps = 9, .tap_width = 3, .stride = 1, .pad = 1, .upsampled = true};
     uint32_t h = x ? x->h * 2 : 0, w = x ? x->w * 2 : 0;
-    if (!layer.weight || sd_weight_sums_taps(layer.weight))
+    if (!layer.weight || !sd_dtype_quantised(layer.weight->dtype))
         return build(g, &op_upsample_conv2d, x, layer, &summed, h, w, fuse);
     return build(g, &op_conv2d, sd_resize_nearest(g, x, h, w), layer, &nine, h, w, fuse);
 }
