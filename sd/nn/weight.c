@@ -52,7 +52,9 @@ static uint64_t quant_words(const struct sd_gemm_layout *l, uint32_t c, uint32_t
 }
 
 struct sd_gemm_layout sd_gemm_layout(const struct sd_vk_info *info, const sd_weight *w) {
-    bool cpu = sd_gemm_for_cpu(info), upsample = sd_weight_sums_taps(w);
+    bool cpu = sd_gemm_for_cpu(info);
+    /* Four taps for each phase; blocks cannot be summed and keep nine. */
+    bool upsample = w->form == SD_WEIGHT_UPSAMPLE && !sd_dtype_quantised(w->dtype);
     uint32_t rest = w->c % 32, per_word = w->dtype == SD_F16 ? 2 : 1;
     struct sd_gemm_layout l = {.tile = cpu ? columns_a_lane(info->subgroup, w) * info->subgroup : 64,
                                .step = cpu                       ? 2 * info->subgroup
@@ -73,10 +75,6 @@ struct sd_gemm_layout sd_gemm_layout(const struct sd_vk_info *info, const sd_wei
 
 uint32_t sd_weight_part_rows(const sd_weight *w) {
     return w->n / w->parts;
-}
-
-bool sd_weight_sums_taps(const sd_weight *w) {
-    return w->form == SD_WEIGHT_UPSAMPLE && !sd_dtype_quantised(w->dtype);
 }
 
 uint64_t sd_weight_inputs(const sd_weight *w) {

@@ -22,10 +22,6 @@ struct sd_gemm_layout {
  * are unrolled this far. */
 bool sd_gemm_for_cpu(const struct sd_vk_info *info);
 
-/* Whether an upsampling convolution's taps are summed, four for each phase; blocks cannot be, and keep nine.
- */
-bool sd_weight_sums_taps(const sd_weight *w);
-
 /* The number that shaders know a packed element type by (WEIGHT_... of shaders/quant.h). */
 uint32_t sd_weight_shader_type(sd_dtype dtype);
 
