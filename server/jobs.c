@@ -527,9 +527,12 @@ void jobs_nudge(jobs *all) {
     pthread_mutex_unlock(&all->lock);
 }
 
-/* Steps of all pictures; the texts before and the decoder behind count as one step each. */
+/* Steps of all pictures, none before their number is known; the texts before and the decoder behind count as
+ * one step each. */
 static double fraction(const job *j) {
-    double steps = j->steps ? j->steps : 1, done = j->step;
+    double steps = j->steps, done = j->step;
+    if (!j->steps)
+        return 0;
     if (j->phase == SD_PHASE_DECODE)
         return (j->images * (steps + 1) + j->image) / (j->images * (steps + 2));
     return (1 + j->image * (steps + 1) + done) / (j->images * (steps + 2));

@@ -94,6 +94,9 @@ class Jobs(service.Case):
         self.assertEqual(fractions, sorted(fractions))
         steps = {data["progress"]["step"] for name, data in seen if name == "progress"}
         self.assertLessEqual({1, 2, 3, 4, 5, 6}, steps)
+        for progress in (data["progress"] for name, data in seen if name == "progress"):
+            if progress["phase"] == "step":  # what comes before and behind counts as a step each
+                self.assertAlmostEqual(progress["fraction"], (1 + progress["step"]) / 8)
         # After the end there is one event left to tell.
         connection.request("GET", f"/v1/jobs/{job['id']}/events")
         self.assertEqual([name for name, _ in service.events(connection.getresponse())], ["done"])
