@@ -1,10 +1,11 @@
 /* Quantised weights as the GEMM kernels read them, shared by C and GLSL. The files' blocks (sd/base/quant.h)
  * are laid out anew, bit for bit, in three regions:
  *
- * codes   of every unit of 32 neighbouring k's of a column QUANT_WORDS(type) words:
- * [tile][unit][column][words] fine    16 bits, [tile][unit pairs][column]: d, or the two 8-bit scales (and
- * offsets) of 16 or 32 values; 32 bits, [tile][unit][column], where a type has d and m coarse  a word for 8
- * units, [tile][octet][column]: d and dmin of the K types
+ * - codes: of every unit of 32 neighbouring k's of a column QUANT_WORDS(type) words:
+ *   [tile][unit][column][words]
+ * - fine scales: 16 bits, [tile][unit pair][column]: d, or the two 8-bit scales (and offsets) of 16 or 32
+ *   values; where a type has d and m 32 bits, [tile][unit][column]
+ * - coarse scales: a word for 8 units, [tile][octet][column]: d and dmin of the K types
  *
  * Codes have 2, 4 or 8 bits in words of 16, 8 or 4; what goes beyond 2 and 4 bits (one or two bits) stands in
  * the words behind. The k's of nine taps are tap * channels + channel, but a file's row holds value
