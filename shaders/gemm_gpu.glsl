@@ -89,10 +89,16 @@ QuantEight quant_eight(Place place, uint column, Slice s, uint k) {
     uint tap = NINE ? s.dy * 3 + s.dx : 0, channel = s.k + k, value = NINE ? channel * QUANT_TAPS + tap : channel;
     uint unit = (tap * p.c_padded + channel) / QUANT_UNIT, first = quant_first(n, at.units);
     QuantGroup g = quant_group(W_TYPE, p.weight, quant_codes_at(W_TYPE, at, tile, unit, n % PACKED), channel / 8 % 4);
+    /* Always true, but known only when the pipeline is made: SwiftShader compiles a block of its own four times as fast. */
+    const bool block = W_TYPE > WEIGHT_F16;
 #ifdef NINE_TAPS
-    NineScales scales = nine_scales(p.weight, at, tile, n % PACKED, first, value);
+    NineScales scales;
+    if (block)
+        scales = nine_scales(p.weight, at, tile, n % PACKED, first, value);
 #else
-    vec2 scale = quant_grain(W_TYPE, p.weight, at, tile, n % PACKED, first, value / QUANT_GRAIN(W_TYPE));
+    vec2 scale;
+    if (block)
+        scale = quant_grain(W_TYPE, p.weight, at, tile, n % PACKED, first, value / QUANT_GRAIN(W_TYPE));
 #endif
     float v[8];
     [[unroll]] for (uint i = 0; i < 8; i++) {
