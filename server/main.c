@@ -5,6 +5,7 @@
 #include "server/record.h"
 #include "server/webhook.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,14 +75,19 @@ static void allow_files(const struct config *c) {
     }
 }
 
-/* Waits for a signal to end, or, with `seconds`, for that long. True when one came. */
+/* Waits for a signal to end, or, with `seconds`, for that long. True when one came. Being stopped and
+ * continued (a shell's job control, a debugger) interrupts the wait and is no such signal. */
 static bool wait_for_signal(int seconds) {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
     const struct timespec limit = {seconds, 0};
-    return (seconds ? sigtimedwait(&set, NULL, &limit) : sigwaitinfo(&set, NULL)) > 0;
+    int number;
+    do
+        number = seconds ? sigtimedwait(&set, NULL, &limit) : sigwaitinfo(&set, NULL);
+    while (number < 0 && errno == EINTR);
+    return number > 0;
 }
 
 /* The job that runs may end; then, or at a second signal, it is parked for the next start. */

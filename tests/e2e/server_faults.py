@@ -115,6 +115,19 @@ class Faults(service.Case):
         self.check_audit(known)
         print(f"{len(known)} jobs through 50 kills")
 
+    def test_stopped_and_continued(self):
+        """What a shell's job control and debuggers do to it: no end."""
+        server = self.serve().ready()
+        job = self.submit(server, steps=20).json()["id"]
+        for _ in range(3):
+            server.process.send_signal(signal.SIGSTOP)
+            time.sleep(0.1)
+            server.process.send_signal(signal.SIGCONT)
+            time.sleep(0.1)
+        self.assertEqual(server.ended(job)["state"], "done")
+        self.assertEqual(self.submit(server).status, 202)
+        self.assertEqual(server.stop(), (0, ""))
+
     def check_audit(self, jobs):
         """Accepted once, done at most once: a server that is killed between storing an end and writing it into the
         log leaves the entry out."""
