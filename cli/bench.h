@@ -4,6 +4,8 @@
 
 #include "cli/cli.h"
 
+#include "sd/tools.h"
+
 /* What `sdvk bench` was asked for. */
 struct bench {
     sd_bench_params network;

@@ -4,6 +4,8 @@
 
 #include "cli/cli.h"
 
+#include "sd/tools.h"
+
 enum { CLI_RULES = 256 };
 
 struct cli_convert {

@@ -2,7 +2,7 @@
 # file and a CMake package, the manual page, shell completions and the sample model.
 include(CMakePackageConfigHelpers)
 
-set(SD_PUBLIC_HEADERS sd/sd.h sd/base/status.h sd/base/log.h)
+set(SD_PUBLIC_HEADERS sd/sd.h sd/tools.h sd/base/status.h sd/base/log.h)
 
 # sdvk_library(ROOMS...): libsd, static unless BUILD_SHARED_LIBS is on.
 function(sdvk_library)

@@ -4,6 +4,7 @@
 
 #include "sd/context.h"
 #include "sd/stage.h"
+#include "sd/tools.h"
 
 /* Type of the activations, and how the weights are stored. */
 sd_dtype sd_bench_act(const sd_context *context, sd_precision precision);

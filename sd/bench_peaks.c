@@ -2,6 +2,7 @@
  * and of many submissions, so that other programs on the device disturb it little. */
 #include "sd/base/clock.h"
 #include "sd/context.h"
+#include "sd/tools.h"
 
 #include "sd/vk/commands.h"
 #include "shaders/peak.h"

@@ -10,6 +10,7 @@
 #include "sd/io/gguf.h"
 #include "sd/model.h"
 #include "sd/nn/editor.h"
+#include "sd/tools.h"
 
 typedef enum sd_convert_kind {
     CONVERT_ATTENTION,

@@ -6,7 +6,7 @@ import subprocess
 
 from files import ROOT, report, sources
 
-PUBLIC = {"sd/sd.h", "sd/base/status.h", "sd/base/log.h"}
+PUBLIC = {"sd/sd.h", "sd/tools.h", "sd/base/status.h", "sd/base/log.h"}
 ROOMS = ("sd", "shaders", "clip", "unet", "vae", "lora", "cli", "server", "tests")
 
 

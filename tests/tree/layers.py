@@ -1,5 +1,5 @@
 """A room includes only headers of itself and of the rooms above it in the architecture's table; only sd/vk knows
-Vulkan; the programs know sd/sd.h and nothing else of the library."""
+Vulkan; the programs know sd/sd.h and sd/tools.h and nothing else of the library."""
 import re
 
 from files import read, report, sources
@@ -38,8 +38,8 @@ def problem_of(path, kind, header):
             return "only sd/vk includes Vulkan's headers"
         return None
     if room in ("cli", "server"):
-        if room_of(header) != room and header != "sd/sd.h":
-            return f"{room} may include only sd/sd.h and its own headers"
+        if room_of(header) != room and header not in ("sd/sd.h", "sd/tools.h"):
+            return f"{room} may include only sd/sd.h, sd/tools.h and its own headers"
         return None
     if "/" not in header:
         return "include from the repository's root"

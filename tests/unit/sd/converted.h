@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "sd/io/tensor_file.h"
-#include "sd/sd.h"
+#include "sd/tools.h"
 #include "tests/unit/folder.h"
 
 #define NETWORKS SDVK_SOURCE_DIR "/tests/golden/networks/"
