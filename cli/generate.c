@@ -271,28 +271,45 @@ static int print_plan(sd_model *model, const struct request *r) {
     return EXIT_OK;
 }
 
-static int save(const struct request *r, const sd_outputs *outputs, const char *model,
-                const sd_device *device) {
+/* Where pictures go as they are made. */
+struct saving {
+    const struct request *request;
+    const char *model; /* its name */
+    struct cli_progress progress;
+    uint32_t made, count;
+    int code; /* of a name that cannot be written */
+};
+
+/* Half a list of pictures is told as a whole one when something fails behind it. */
+static void print_image(const struct saving *s, const char *name, const sd_output *o) {
+    if (s->request->json) {
+        fputs(s->made ? ",{\"path\":" : "{\"images\":[{\"path\":", stdout);
+        cli_json_string(stdout, name);
+        printf(",\"seed\":%lld,\"sdvk\":%s}", (long long)o->seed, o->json);
+    } else
+        puts(name);
+    fflush(stdout);
+}
+
+static sd_status save(void *user, uint32_t image, const sd_output *o, sd_error *err) {
+    struct saving *s = user;
+    const struct request *r = s->request;
     char name[4096];
-    sd_error err;
-    if (r->json)
-        fputs("{\"images\":[", stdout);
-    for (size_t i = 0; i < outputs->count; i++) {
-        const sd_output *o = &outputs->items[i];
-        if (!output_name(r, model, o->seed, i, outputs->count, name, sizeof name))
-            return cli_usage("--output: the file name is empty or longer than 4095 bytes");
-        int code = check_output(r, name);
-        if (code)
-            return code;
-        if (sd_output_save(o, name, &err))
-            return cli_fail(&err);
-        if (r->json) {
-            printf("%s{\"path\":", i ? "," : "");
-            cli_json_string(stdout, name);
-            printf(",\"seed\":%lld,\"sdvk\":%s}", (long long)o->seed, o->json);
-        } else
-            puts(name);
+    cli_progress_end(&s->progress); /* the bar makes room for the name */
+    if (!output_name(r, s->model, o->seed, image, s->count, name, sizeof name))
+        s->code = cli_usage("--output: the file name is empty or longer than 4095 bytes");
+    else
+        s->code = check_output(r, name);
+    sd_status status = s->code ? SD_E_ARGUMENT : sd_output_save(o, name, err);
+    if (!status) {
+        print_image(s, name, o);
+        s->made++;
     }
+    return status;
+}
+
+static void print_end(const struct saving *s, const sd_outputs *outputs, const sd_device *device) {
+    const struct request *r = s->request;
     if (r->json) {
         fputs("],\"device\":", stdout);
         cli_json_string(stdout, device->name);
@@ -301,13 +318,27 @@ static int save(const struct request *r, const sd_outputs *outputs, const char *
                outputs->seconds, outputs->text_seconds, outputs->step_seconds, outputs->decode_seconds,
                outputs->host_step_seconds);
     } else if (!r->quiet)
-        fprintf(stderr, "%zu picture%s in %.1f s on %s\n", outputs->count, outputs->count == 1 ? "" : "s",
-                outputs->seconds, device->name);
-    return EXIT_OK;
+        fprintf(stderr, "%u picture%s in %.1f s on %s\n", s->made, s->made == 1 ? "" : "s", outputs->seconds,
+                device->name);
+}
+
+/* The pictures that were made before it stay, and are told. */
+static int print_failure(const struct saving *s, const sd_error *err) {
+    const struct request *r = s->request;
+    if (r->json && s->made) {
+        fputs("],\"error\":", stdout);
+        cli_json_string(stdout, s->code ? "a picture cannot be written" : err->message);
+        fputs("}\n", stdout);
+    }
+    int code = s->code ? s->code : cli_fail(err);
+    if (s->made)
+        fprintf(stderr, "%u of %u pictures %s made before\n", s->made, s->count,
+                s->made == 1 ? "was" : "were");
+    return code;
 }
 
 static int render(struct request *r, sd_model *model, const sd_device *device, const char *name) {
-    struct cli_progress progress;
+    struct saving saving = {.request = r, .model = name, .count = r->params.count ? r->params.count : 1};
     sd_outputs *outputs = NULL;
     sd_picture init = {0}, mask = {0};
     sd_error err;
@@ -318,14 +349,20 @@ static int render(struct request *r, sd_model *model, const sd_device *device, c
     }
     r->params.init_image = r->init ? &init : NULL;
     r->params.mask = r->mask ? &mask : NULL;
-    cli_progress_begin(&progress, r->quiet);
+    cli_progress_begin(&saving.progress, r->quiet);
     r->params.progress = cli_progress_show;
-    r->params.progress_user = &progress;
+    r->params.progress_user = &saving.progress;
+    r->params.made = save;
+    r->params.made_user = &saving;
     sd_status status = sd_generate(model, &r->params, &outputs, &err);
-    cli_progress_end(&progress);
+    cli_progress_end(&saving.progress);
     if (!status && !r->quiet)
         cli_report_loras(model, true, stderr);
-    int code = status ? cli_fail(&err) : save(r, outputs, name, device);
+    int code = EXIT_OK;
+    if (status)
+        code = print_failure(&saving, &err);
+    else
+        print_end(&saving, outputs, device);
     sd_outputs_free(&outputs);
     sd_picture_free(&init);
     sd_picture_free(&mask);

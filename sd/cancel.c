@@ -10,6 +10,11 @@ bool sd_cancel_requested(const sd_cancel *cancel) {
     return cancel && __atomic_load_n(&cancel->requested, __ATOMIC_RELAXED);
 }
 
+void sd_cancel_withdraw(sd_cancel *cancel) {
+    if (cancel)
+        __atomic_store_n(&cancel->requested, 0, __ATOMIC_RELAXED);
+}
+
 static bool is_requested(const void *cancel) {
     return sd_cancel_requested(cancel);
 }

@@ -6,6 +6,9 @@
 #include "sd/nn/weight.h"
 #include "sd/sd.h"
 
+/* As if it had not been requested; NULL-safe. */
+void sd_cancel_withdraw(sd_cancel *cancel);
+
 /* From now on loading from the source stops with the request; `cancel` NULL: never. */
 void sd_cancel_source(struct sd_weight_source *source, const sd_cancel *cancel);
 /* The same for hashing files. */

@@ -19,10 +19,10 @@ struct run {
     struct sd_conditioning conditioning;
     struct sd_picture_input input;
     struct sd_denoiser denoiser;
-    float *latents; /* [count][h][w][channels] */
-    size_t values;  /* of one latent */
+    size_t values; /* of one latent */
     uint32_t image;
-    double began, host; /* seconds of the sampling loop outside of waits for the device */
+    double began, steps, decoding; /* seconds: when, and over all images */
+    double host;                   /* of the sampling loop outside of waits for the device */
     struct sd_watch watch;
     const sd_picture *preview; /* during a report */
 };
@@ -59,6 +59,13 @@ static sd_status encode_text(struct run *run, sd_error *err) {
     if (!status)
         sd_embeddings_report(&run->embeddings);
     return status;
+}
+
+/* Within a step, and for this picture alone. */
+static sd_status report_step(const struct run *run, uint32_t step, sd_error *err) {
+    sd_status status = report(run, SD_PHASE_STEP, step, err);
+    bool skipped = !status && sd_cancel_requested(run->request.params.skip);
+    return skipped ? sd_fail(err, SD_E_CANCELLED, "skipped") : status;
 }
 
 /* A UNet that does not know the mask is told at every step what lies outside it. */
@@ -99,7 +106,7 @@ static sd_status on_step(void *user, uint32_t step, uint32_t steps, const float 
     sd_status status = wanted ? preview(run, denoised, &picture, err) : SD_OK;
     run->preview = picture.pixels ? &picture : NULL;
     if (!status)
-        status = report(run, SD_PHASE_STEP, step + 1, err);
+        status = report_step(run, step + 1, err);
     run->preview = NULL;
     sd_picture_free(&picture);
     return status;
@@ -150,7 +157,7 @@ static sd_status sample_image(struct run *run, float *x, sd_error *err) {
     sd_status status = sd_noise_create(&noise, &params, err);
     if (!status)
         status = start(run, noise, x, err);
-    if (!status && !(status = report(run, SD_PHASE_STEP, 0, err)) && job.steps) {
+    if (!status && !(status = report_step(run, 0, err)) && job.steps) {
         sd_sampler_job with_noise = job;
         with_noise.noise = noise;
         double before = sd_now() - sd_vk_waited(run->model->context->vk);
@@ -161,24 +168,27 @@ static sd_status sample_image(struct run *run, float *x, sd_error *err) {
     return status;
 }
 
-static sd_status denoise_all(struct run *run, sd_error *err) {
+/* What all pictures share, before the first. */
+static sd_status prepare(struct run *run, sd_error *err) {
     const struct sd_request *r = &run->request;
     bool encodes = r->params.init_image || sd_model_input(run->model) == SD_UNET_INPUT_MASK;
     sd_status status = encodes ? report(run, SD_PHASE_ENCODE, 0, err) : SD_OK;
+    run->values = (size_t)r->height * r->width * run->model->files->unet.out_channels;
     if (!status)
         status = sd_picture_input_prepare(&run->input, run->model, &r->params, &run->watch, err);
+    return status ? status : sd_model_need_unet(run->model, r->height, r->width, err);
+}
+
+/* The latent of the picture under way, [h][w][channels]. The UNet's activations end with its steps and make
+ * room for the decoder's. */
+static sd_status make_latent(struct run *run, float *x, sd_error *err) {
+    double began = sd_now();
+    sd_status status = sd_denoiser_create(&run->denoiser, run->model, &run->conditioning,
+                                          &run->request.params, run->input.extra, false, &run->watch, err);
     if (!status)
-        status = sd_model_need_unet(run->model, r->height, r->width, err);
-    if (!status)
-        status = sd_denoiser_create(&run->denoiser, run->model, &run->conditioning, &r->params,
-                                    run->input.extra, false, &run->watch, err);
-    run->values = (size_t)r->height * r->width * run->denoiser.channels;
-    if (!status && !(run->latents = malloc(r->params.count * run->values * sizeof *run->latents)))
-        status = sd_fail(err, SD_E_MEMORY, "out of memory");
-    for (run->image = 0; run->image < r->params.count && !status; run->image++)
-        status = sample_image(run, run->latents + run->image * run->values, err);
-    /* Its activations make room for the decoder's. */
+        status = sample_image(run, x, err);
     sd_denoiser_destroy(&run->denoiser);
+    run->steps += sd_now() - began;
     return status;
 }
 
@@ -191,21 +201,60 @@ static sd_status finish_picture(struct run *run, sd_output *o, sd_error *err) {
     return sd_output_describe(o, run->model, &run->request, &run->embeddings, err);
 }
 
-static sd_status decode_all(struct run *run, sd_outputs *outputs, sd_error *err) {
+static sd_status decode(struct run *run, const float *latent, sd_output *o, sd_error *err) {
     const struct sd_request *r = &run->request;
-    sd_status status = SD_OK;
-    for (run->image = 0; run->image < r->params.count && !status; run->image++) {
-        sd_output *o = &outputs->items[run->image];
-        o->seed = r->params.seed + run->image;
-        o->picture = (sd_picture){.width = r->params.width, .height = r->params.height, .channels = 3};
-        if ((status = report(run, SD_PHASE_DECODE, r->steps - r->first, err)))
-            break;
-        if (!(o->picture.pixels = malloc((size_t)r->params.width * r->params.height * 3)))
-            status = sd_fail(err, SD_E_MEMORY, "out of memory");
-        else if (!(status = sd_decode(run->model, &r->params, &run->watch,
-                                      run->latents + run->image * run->values, o->picture.pixels, err)))
-            status = finish_picture(run, o, err);
-    }
+    double began = sd_now();
+    o->seed = r->params.seed + run->image;
+    o->picture = (sd_picture){.width = r->params.width, .height = r->params.height, .channels = 3};
+    sd_status status = report(run, SD_PHASE_DECODE, r->steps - r->first, err);
+    if (!status && !(o->picture.pixels = malloc((size_t)r->params.width * r->params.height * 3)))
+        status = sd_fail(err, SD_E_MEMORY, "out of memory");
+    if (!status)
+        status = sd_decode(run->model, &r->params, &run->watch, latent, o->picture.pixels, err);
+    if (!status)
+        status = finish_picture(run, o, err);
+    run->decoding += sd_now() - began;
+    return status;
+}
+
+static void clear_output(sd_output *o) {
+    free(o->picture.pixels);
+    free(o->infotext);
+    free(o->json);
+    *o = (sd_output){0};
+}
+
+/* A picture, to the caller or behind those that are made; `latent` is room for its own. */
+static sd_status make_picture(struct run *run, float *latent, sd_outputs *outputs, sd_error *err) {
+    const sd_params *p = &run->request.params;
+    sd_output o = {0};
+    sd_cancel_withdraw(p->skip);
+    sd_status status = make_latent(run, latent, err);
+    if (status == SD_E_CANCELLED && sd_cancel_requested(p->skip) && !sd_cancel_requested(p->cancel))
+        return SD_OK;
+    if (!status)
+        status = decode(run, latent, &o, err);
+    if (!status && p->made)
+        status = p->made(p->made_user, run->image, &o, err);
+    if (status || p->made)
+        clear_output(&o);
+    else
+        outputs->items[outputs->count] = o;
+    outputs->count += !status;
+    return status;
+}
+
+static sd_status make_pictures(struct run *run, sd_outputs *outputs, sd_error *err) {
+    const sd_params *p = &run->request.params;
+    sd_status status = prepare(run, err);
+    float *latent = status ? NULL : malloc(run->values * sizeof *latent);
+    if (!status && !p->made)
+        outputs->items = calloc(p->count, sizeof *outputs->items);
+    if (!status && (!latent || (!p->made && !outputs->items)))
+        status = sd_fail(err, SD_E_MEMORY, "out of memory");
+    for (run->image = 0; run->image < p->count && !status; run->image++)
+        status = make_picture(run, latent, outputs, err);
+    free(latent);
     return status;
 }
 
@@ -231,9 +280,8 @@ static sd_status ask_loras(struct run *run, const sd_params *given, sd_error *er
                : SD_OK;
 }
 
-/* Everything before the decoder. */
-static sd_status make_latents(struct run *run, sd_model *model, const sd_params *params, double *text_seconds,
-                              sd_error *err) {
+/* Everything before the first picture. */
+static sd_status begin(struct run *run, sd_model *model, const sd_params *params, sd_error *err) {
     run->model = model;
     run->began = sd_now();
     sd_status status = sd_request_resolve(&run->request, model, params, err);
@@ -246,10 +294,7 @@ static sd_status make_latents(struct run *run, sd_model *model, const sd_params 
         status = sd_model_use_loras(model, &run->request.params, &run->prompt, err);
     if (!status)
         status = ask_loras(run, params, err);
-    if (!status)
-        status = encode_text(run, err);
-    *text_seconds = sd_now() - run->began;
-    return status ? status : denoise_all(run, err);
+    return status ? status : encode_text(run, err);
 }
 
 static void clear_run(struct run *run) {
@@ -261,31 +306,39 @@ static void clear_run(struct run *run) {
     sd_prompt_clear(&run->prompt);
     sd_embeddings_clear(&run->embeddings);
     sd_picture_input_clear(&run->input);
-    free(run->latents);
     free(run);
 }
 
 sd_status sd_generate_latents(sd_model *model, const sd_params *params, float **latents, size_t *values,
                               sd_error *err) {
-    double text_seconds;
     struct run *run = calloc(1, sizeof *run);
     *latents = NULL;
     if (!run)
         return sd_fail(err, SD_E_MEMORY, "out of memory");
-    sd_status status = make_latents(run, model, params, &text_seconds, err);
-    if (!status) {
-        *latents = run->latents;
-        *values = run->values;
-        run->latents = NULL;
-    }
+    sd_status status = begin(run, model, params, err);
+    if (!status)
+        status = prepare(run, err);
+    uint32_t count = run->request.params.count;
+    *values = run->values;
+    if (!status && !(*latents = malloc(count * run->values * sizeof **latents)))
+        status = sd_fail(err, SD_E_MEMORY, "out of memory");
+    for (run->image = 0; run->image < count && !status; run->image++)
+        status = make_latent(run, *latents + run->image * run->values, err);
     clear_run(run);
+    if (status) {
+        free(*latents);
+        *latents = NULL;
+    }
     return status;
 }
 
-/* Of all images; at least one. */
-static double steps_of(const struct run *run) {
+static void add_times(const struct run *run, sd_outputs *outputs) {
     const struct sd_request *r = &run->request;
-    return r->steps > r->first ? (double)(r->steps - r->first) * r->params.count : 1;
+    double steps = r->steps > r->first ? (double)(r->steps - r->first) * r->params.count : 1;
+    outputs->seconds = sd_now() - run->began;
+    outputs->step_seconds = run->steps;
+    outputs->decode_seconds = run->decoding;
+    outputs->host_step_seconds = run->host / steps;
 }
 
 sd_status sd_generate(sd_model *model, const sd_params *params, sd_outputs **out, sd_error *err) {
@@ -293,17 +346,10 @@ sd_status sd_generate(sd_model *model, const sd_params *params, sd_outputs **out
     sd_outputs *outputs = calloc(1, sizeof *outputs);
     *out = NULL;
     sd_status status = run && outputs ? SD_OK : sd_fail(err, SD_E_MEMORY, "out of memory");
-    if (!status && !(status = make_latents(run, model, params, &outputs->text_seconds, err))) {
-        outputs->step_seconds = sd_now() - run->began - outputs->text_seconds;
-        if (!(outputs->items = calloc(run->request.params.count, sizeof *outputs->items)))
-            status = sd_fail(err, SD_E_MEMORY, "out of memory");
-        else {
-            outputs->count = run->request.params.count;
-            outputs->host_step_seconds = run->host / steps_of(run);
-            status = decode_all(run, outputs, err);
-        }
-        outputs->seconds = sd_now() - run->began;
-        outputs->decode_seconds = outputs->seconds - outputs->step_seconds - outputs->text_seconds;
+    if (!status && !(status = begin(run, model, params, err))) {
+        outputs->text_seconds = sd_now() - run->began;
+        status = make_pictures(run, outputs, err);
+        add_times(run, outputs);
     }
     if (run)
         clear_run(run);
@@ -316,11 +362,8 @@ sd_status sd_generate(sd_model *model, const sd_params *params, sd_outputs **out
 void sd_outputs_free(sd_outputs **outputs) {
     if (!*outputs)
         return;
-    for (size_t i = 0; (*outputs)->items && i < (*outputs)->count; i++) {
-        free((*outputs)->items[i].picture.pixels);
-        free((*outputs)->items[i].infotext);
-        free((*outputs)->items[i].json);
-    }
+    for (size_t i = 0; (*outputs)->items && i < (*outputs)->count; i++)
+        clear_output(&(*outputs)->items[i]);
     free((*outputs)->items);
     free(*outputs);
     *outputs = NULL;

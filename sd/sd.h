@@ -274,6 +274,13 @@ typedef struct sd_progress {
     const sd_picture *preview; /* what the step's estimate looks like, small; NULL most of the time */
 } sd_progress;
 
+typedef struct sd_output {
+    sd_picture picture;
+    int64_t seed;
+    char *infotext; /* what A1111 writes as "parameters" */
+    char *json;     /* the "sdvk" record: all inputs, hashes and versions */
+} sd_output;
+
 /* Numbers at 0 and strings at NULL mean the default that the options table states (sd_option_at), or that of
  * a distilled LoRA (sd_lora_info). Pointers are borrowed for the call. */
 typedef struct sd_params {
@@ -322,26 +329,28 @@ typedef struct sd_params {
                                or are a TAESD's, the model's or one that lies in the model folder */
     void (*progress)(void *user, const sd_progress *progress);
     void *progress_user;
+    /* Hears of each picture as soon as it is made, so that nothing that fails or is cancelled later takes it
+     * back: `output` lives for the call, and the result then has no items. An error ends the run. NULL: the
+     * pictures come together in the result. */
+    sd_status (*made)(void *user, uint32_t image, const sd_output *output, sd_error *err);
+    void *made_user;
     sd_cancel *cancel; /* NULL: cannot be cancelled */
+    /* Requested while a picture's steps run, it leaves that one out, and the run goes on with the next; NULL:
+     * none can be skipped. */
+    sd_cancel *skip;
 } sd_params;
 
-typedef struct sd_output {
-    sd_picture picture;
-    int64_t seed;
-    char *infotext; /* what A1111 writes as "parameters" */
-    char *json;     /* the "sdvk" record: all inputs, hashes and versions */
-} sd_output;
-
 typedef struct sd_outputs {
-    sd_output *items;
-    size_t count;
+    sd_output *items; /* NULL where params->made has had them */
+    size_t count;     /* of pictures that were made */
     double seconds, text_seconds, step_seconds,
         decode_seconds;       /* whole call, and its parts over all images */
     double host_step_seconds; /* mean time that a step took outside of waiting for the device */
 } sd_outputs;
 
 /* SD_E_ARGUMENT names the parameter, its range and what was found; SD_E_NUMERIC the step and the network that
- * gave NaN; SD_E_CANCELLED after a cancel. Nothing is returned unless all images are done. */
+ * gave NaN; SD_E_CANCELLED after a cancel. Pictures are made one after another; nothing is returned unless
+ * all that are not skipped are done. */
 sd_status sd_generate(sd_model *model, const sd_params *params, sd_outputs **out, sd_error *err);
 void sd_outputs_free(sd_outputs **outputs);
 

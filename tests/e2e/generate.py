@@ -164,6 +164,37 @@ class Generate(program.Case):
             self.assertEqual((child.returncode, out), (130, ""))
             self.assertEqual(list(self.folder.iterdir()), [])
 
+    def start(self, *more):
+        """A command for 50 pictures that has written the first two."""
+        child = subprocess.Popen([str(a) for a in (SDVK, "generate", "x", *SMALL, "--seed", "3", "--count", "50", "-o",
+                                                   "{index}.png", *more)], cwd=self.folder, stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE, text=True)
+        while not (self.folder / "2.png").exists():
+            time.sleep(0.005)
+        return child
+
+    def test_pictures_stay_when_the_rest_fails(self):
+        child = self.start("--quiet")
+        self.assertIsNone(child.poll())
+        child.send_signal(signal.SIGINT)
+        out, errors = child.communicate(timeout=60)
+        names = sorted(path.name for path in self.folder.iterdir())
+        self.assertTrue(2 <= len(names) < 50)
+        self.assertEqual((child.returncode, sorted(out.split())), (130, names))
+        self.assertIn(f"{len(names)} of 50 pictures were made before\n", errors)
+        self.assertEqual((self.folder / "2.png").read_bytes(), self.picture("alone.png", "--seed", "4", prompt="x"))
+
+    def test_list_of_pictures_when_the_rest_fails(self):
+        child = self.start("--quiet", "--json")
+        (self.folder / "49.png").write_text("mine")
+        out, errors = child.communicate(timeout=300)
+        told = json.loads(out)
+        self.assertEqual(child.returncode, 2)
+        self.assertEqual([image["path"] for image in told["images"]], [f"{n}.png" for n in range(1, 49)])
+        self.assertIn("'49.png' exists", errors)
+        self.assertEqual(told["error"], "a picture cannot be written")
+        self.assertEqual((self.folder / "49.png").read_text(), "mine")
+
     def test_interrupt_while_loading(self):
         """The line about the LoRAs, printed once all is loaded, never comes. A busy machine may load it all before
         the signal arrives, so that there are several tries."""

@@ -174,6 +174,100 @@ static void cancel_stops_within_a_step(void **state) {
     sd_model_close(&model);
 }
 
+/* Pictures as they are made, and what stops or skips them. */
+struct maker {
+    uint8_t *pixels[3];
+    uint32_t made, fail_at; /* fail_at: the picture that the caller cannot take, or beyond all */
+    uint32_t cancel_at, skip_at;
+    sd_cancel cancel, skip;
+};
+
+enum { MADE_BYTES = 104 * 72 * 3 };
+
+static sd_status take_picture(void *user, uint32_t image, const sd_output *output, sd_error *err) {
+    struct maker *m = user;
+    assert_int_equal(output->seed, 40 + image);
+    assert_non_null(output->json);
+    if (image == m->fail_at) {
+        *err = (sd_error){.status = SD_E_IO, .message = "no room"};
+        return SD_E_IO;
+    }
+    m->pixels[image] = malloc(MADE_BYTES);
+    memcpy(m->pixels[image], output->picture.pixels, MADE_BYTES);
+    m->made++;
+    return SD_OK;
+}
+
+static void stop_at_image(void *user, const sd_progress *progress) {
+    struct maker *m = user;
+    bool middle = progress->phase == SD_PHASE_STEP && progress->step == 2;
+    if (middle && progress->image == m->cancel_at)
+        sd_cancel_request(&m->cancel);
+    if (middle && progress->image == m->skip_at)
+        sd_cancel_request(&m->skip);
+}
+
+static void pictures_are_told_as_they_are_made(void **state) {
+    enum { NEVER = 9 };
+    static const struct {
+        uint32_t fail_at, cancel_at, skip_at;
+        sd_status status;
+        bool made[3];
+    } rows[] = {{NEVER, NEVER, NEVER, SD_OK, {true, true, true}},
+                {1, NEVER, NEVER, SD_E_IO, {true, false, false}},
+                {NEVER, 2, NEVER, SD_E_CANCELLED, {true, true, false}},
+                {NEVER, NEVER, 1, SD_OK, {true, false, true}},
+                {NEVER, NEVER, 2, SD_OK, {true, true, false}},
+                {NEVER, 1, 1, SD_E_CANCELLED, {true, false, false}}};
+    sd_model *model = open_model(state, GOLDEN "networks/sd1", SD_PRECISION_AUTO);
+    sd_params params = {.prompt = "a mug",
+                        .width = 104,
+                        .height = 72,
+                        .steps = 3,
+                        .seed = 40,
+                        .sampler = "euler_a",
+                        .count = 3};
+    sd_outputs *together, *outputs;
+    sd_error err;
+    assert_int_equal(sd_generate(model, &params, &together, &err), SD_OK);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct maker m = {
+            .fail_at = rows[i].fail_at, .cancel_at = rows[i].cancel_at, .skip_at = rows[i].skip_at};
+        params.made = take_picture;
+        params.progress = stop_at_image;
+        params.made_user = params.progress_user = &m;
+        params.cancel = &m.cancel;
+        params.skip = &m.skip;
+        assert_int_equal(sd_generate(model, &params, &outputs, &err), rows[i].status);
+        for (uint32_t n = 0; n < 3; n++) {
+            assert_int_equal(m.pixels[n] != NULL, rows[i].made[n]);
+            if (m.pixels[n])
+                assert_memory_equal(m.pixels[n], together->items[n].picture.pixels, MADE_BYTES);
+            free(m.pixels[n]);
+        }
+        if (!rows[i].status) {
+            assert_null(outputs->items);
+            assert_int_equal(outputs->count, m.made);
+            sd_outputs_free(&outputs);
+        } else
+            assert_null(outputs);
+    }
+    /* Without anybody who hears of them, those that are not skipped come together. */
+    struct maker m = {.fail_at = NEVER, .cancel_at = NEVER, .skip_at = 0};
+    params.made = NULL;
+    params.cancel = &m.cancel;
+    params.skip = &m.skip;
+    params.progress_user = &m;
+    assert_int_equal(sd_generate(model, &params, &outputs, &err), SD_OK);
+    assert_int_equal(outputs->count, 2);
+    for (size_t n = 0; n < 2; n++)
+        assert_memory_equal(outputs->items[n].picture.pixels, together->items[n + 1].picture.pixels,
+                            MADE_BYTES);
+    sd_outputs_free(&outputs);
+    sd_outputs_free(&together);
+    sd_model_close(&model);
+}
+
 struct compilation {
     uint32_t reports, done, all;
     sd_cancel cancel;
@@ -259,6 +353,7 @@ int main(void) {
         cmocka_unit_test(tiny_families_in_f32),
         cmocka_unit_test(same_request_same_bytes),
         cmocka_unit_test(cancel_stops_within_a_step),
+        cmocka_unit_test(pictures_are_told_as_they_are_made),
         cmocka_unit_test(compilation_is_reported_once_and_can_be_cancelled),
         cmocka_unit_test(pictures_go_through_memory),
         cmocka_unit_test(sample_model_in_f32),
