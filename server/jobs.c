@@ -301,11 +301,16 @@ static bool done_before(jobs *all, const struct job_spec *spec, char *id) {
 }
 
 /* With the lock held. */
-static enum submitted accept(jobs *all, job *j, sd_error *err) {
+static enum submitted accept(jobs *all, const struct job_spec *spec, job *j, sd_error *err) {
+    uint64_t had;
     if (all->stopping)
         return SUBMIT_STOPPING;
     if (all->waiting >= all->config->max_queue)
         return SUBMIT_FULL;
+    if (spec->daily && store_pictures(all->store, spec->owner, store_day(j->row.created), &had, err))
+        return SUBMIT_STORE;
+    if (spec->daily && had + j->images > spec->daily)
+        return SUBMIT_DAILY;
     if (all->observer.accepted && all->observer.accepted(all->observer.user, j, j->row.request, err))
         return SUBMIT_STORE;
     save_ends(all);
@@ -342,7 +347,7 @@ enum submitted jobs_submit(jobs *all, const struct job_spec *spec, job **out, ch
         return SUBMITTED_BEFORE;
     }
     pthread_mutex_lock(&all->lock);
-    enum submitted result = accept(all, j, err);
+    enum submitted result = accept(all, spec, j, err);
     pthread_mutex_unlock(&all->lock);
     if (result != SUBMITTED) {
         destroy(j);

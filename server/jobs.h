@@ -51,6 +51,7 @@ struct job_spec {
     bool durable;
     const char *idempotency, *webhook; /* or NULL */
     const char *verdict;               /* version of the policy that allowed it, or NULL */
+    uint32_t daily;                    /* pictures that the owner may have in a day (UTC), 0: any number */
 };
 
 enum submitted {
@@ -58,6 +59,7 @@ enum submitted {
     SUBMITTED_BEFORE, /* the same Idempotency-Key: that job */
     SUBMIT_INVALID,   /* err and field say what */
     SUBMIT_FULL,
+    SUBMIT_DAILY, /* it asks for more pictures than are left of `daily` */
     SUBMIT_STOPPING,
     SUBMIT_STORE /* err says why it cannot be kept */
 };

@@ -1,6 +1,7 @@
 #include "server/store.h"
 
 #include <errno.h>
+#include <math.h>
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdarg.h>
@@ -35,7 +36,10 @@ static const char schema[] =
     "CREATE TABLE IF NOT EXISTS images(job TEXT NOT NULL REFERENCES jobs(id) ON DELETE CASCADE, n INTEGER "
     "NOT NULL,"
     " jpeg INTEGER NOT NULL, seed INTEGER NOT NULL, infotext TEXT, json TEXT, data BLOB NOT NULL,"
-    " PRIMARY KEY(job, n)) WITHOUT ROWID;";
+    " PRIMARY KEY(job, n)) WITHOUT ROWID;"
+    /* Apart from jobs, which may be forgotten within the day. */
+    "CREATE TABLE IF NOT EXISTS pictures(owner TEXT NOT NULL, day INTEGER NOT NULL, count INTEGER NOT NULL,"
+    " PRIMARY KEY(owner, day)) WITHOUT ROWID;";
 
 #define COLUMNS                                                                                              \
     "id, state, durable, face, owner, request, idempotency, webhook, created, started, finished, seed, "     \
@@ -213,12 +217,49 @@ sd_status store_probe(store *s, sd_error *err) {
     return change(s, err, "PRAGMA user_version=1", "");
 }
 
-sd_status store_add(store *s, const struct store_row *r, uint32_t wanted, sd_error *err) {
-    return change(s, err,
-                  "INSERT INTO jobs(id, state, durable, face, owner, request, idempotency, webhook, verdict, "
-                  "created, seed, wanted) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
-                  "tiittttttdii", r->id, (int64_t)r->state, (int64_t)r->durable, r->face, r->owner,
-                  r->request, r->idempotency, r->webhook, r->verdict, r->created, r->seed, (int64_t)wanted);
+int64_t store_day(double seconds) {
+    return (int64_t)floor(seconds / 86400);
+}
+
+/* The end of a transaction that came to `code`. With the lock held. */
+static sd_status commit(store *s, int code, sd_error *err) {
+    if (!code)
+        code = run(s, "COMMIT", "");
+    sd_status status = conclude(s, code, err);
+    if (!sqlite3_get_autocommit(s->db)) /* some errors have taken the transaction back already */
+        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    return status;
+}
+
+/* With the lock held. */
+static sd_status add(store *s, const struct store_row *r, uint32_t wanted, sd_error *err) {
+    int64_t day = store_day(r->created);
+    int code = check_place(s);
+    if (!code)
+        code = run(s, "BEGIN IMMEDIATE", "");
+    if (!code)
+        code =
+            run(s,
+                "INSERT INTO jobs(id, state, durable, face, owner, request, idempotency, webhook, verdict, "
+                "created, seed, wanted) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
+                "tiittttttdii", r->id, (int64_t)r->state, (int64_t)r->durable, r->face, r->owner, r->request,
+                r->idempotency, r->webhook, r->verdict, r->created, r->seed, (int64_t)wanted);
+    if (!code)
+        code =
+            run(s,
+                "INSERT INTO pictures(owner, day, count) VALUES(?,?,?) ON CONFLICT(owner, day) DO UPDATE SET "
+                "count=count+excluded.count",
+                "tii", r->owner, day, (int64_t)wanted);
+    if (!code)
+        code = run(s, "DELETE FROM pictures WHERE day<?", "i", day - 1);
+    return commit(s, code, err);
+}
+
+sd_status store_add(store *s, const struct store_row *row, uint32_t wanted, sd_error *err) {
+    pthread_mutex_lock(&s->lock);
+    sd_status status = add(s, row, wanted, err);
+    pthread_mutex_unlock(&s->lock);
+    return status;
 }
 
 sd_status store_started(store *s, const char *id, double when, sd_error *err) {
@@ -239,12 +280,14 @@ static sd_status finish(store *s, const struct store_row *r, const struct store_
     if (!code)
         code = run(s, "UPDATE jobs SET state=?, finished=?, images=?, status=?, error=? WHERE id=?", "idiitt",
                    (int64_t)r->state, r->finished, (int64_t)r->images, (int64_t)r->status, r->error, r->id);
+    /* What was not made is given back. */
     if (!code)
-        code = run(s, "COMMIT", "");
-    sd_status status = conclude(s, code, err);
-    if (!sqlite3_get_autocommit(s->db)) /* some errors have taken the transaction back already */
-        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
-    return status;
+        code =
+            run(s,
+                "UPDATE pictures SET count=max(0, count-(SELECT wanted-images FROM jobs WHERE id=?)) WHERE "
+                "owner=? AND day=?",
+                "tti", r->id, r->owner, store_day(r->created));
+    return commit(s, code, err);
 }
 
 sd_status store_finish(store *s, const struct store_row *row, const struct store_image *images,
@@ -392,11 +435,10 @@ bool store_owns(store *s, const char *id, const char *owner) {
            count;
 }
 
-sd_status store_pictures(store *s, const char *owner, double since, uint64_t *out, sd_error *err) {
+sd_status store_pictures(store *s, const char *owner, int64_t day, uint64_t *out, sd_error *err) {
     int64_t count;
-    sd_status status = number(
-        s, &count, err, "SELECT coalesce(sum(wanted),0) FROM jobs WHERE owner=? AND created>=? AND state<=?",
-        "tdi", owner, since, (int64_t)JOB_DONE);
+    sd_status status =
+        number(s, &count, err, "SELECT coalesce(sum(count),0) FROM pictures WHERE owner=? AND day=?", "ti", owner, day);
     *out = (uint64_t)count;
     return status;
 }

@@ -62,8 +62,11 @@ sd_status store_find(store *s, const char *owner, const char *key, struct store_
 
 /* Whether there is such a job, and of this owner. */
 bool store_owns(store *s, const char *id, const char *owner);
-/* Pictures that an owner has asked for since then, in jobs that are done, run or wait. */
-sd_status store_pictures(store *s, const char *owner, double since, uint64_t *out, sd_error *err);
+/* Days (UTC) since 1970. */
+int64_t store_day(double seconds);
+/* Pictures that an owner's jobs of that day asked for, less those that were not made. Forgotten jobs count.
+ */
+sd_status store_pictures(store *s, const char *owner, int64_t day, uint64_t *out, sd_error *err);
 
 /* Rows, newest first, after skipping `skip`; only of this owner unless NULL. The callback owns the row. */
 sd_status store_list(store *s, const char *owner, uint32_t skip, uint32_t count,

@@ -17,31 +17,14 @@ static void too_many(exchange *x, uint32_t wait, const char *what) {
     reply_error(x, 429, NULL, "this key has had its %s; try again in %u seconds", what, wait);
 }
 
-/* Jobs a minute and pictures a day (UTC). */
-static bool within_quota(struct server *server, exchange *x, const cJSON *json) {
+/* Jobs a minute. */
+static bool within_rate(struct server *server, exchange *x) {
     const struct key *key = guard_session(x)->key;
     uint32_t wait;
-    uint64_t had;
-    time_t now = time(NULL), midnight = now - now % 86400;
-    sd_error err;
-    if (!key)
+    if (!key || keys_take(server->keys, key, &wait))
         return true;
-    if (!keys_take(server->keys, key, &wait)) {
-        too_many(x, wait, "jobs of this minute");
-        return false;
-    }
-    if (!key->images)
-        return true;
-    if (store_pictures(jobs_store(server->jobs), key->name, (double)midnight, &had, &err)) {
-        reply_error(x, 503, NULL, "%s", err.message);
-        return false;
-    }
-    double wanted = json_number(json, "count", 1);
-    if ((double)had + wanted > key->images) {
-        too_many(x, (uint32_t)(midnight + 86400 - now), "pictures of this day");
-        return false;
-    }
-    return true;
+    too_many(x, wait, "jobs of this minute");
+    return false;
 }
 
 /* What the policy says of it; false when it was answered. */
@@ -60,17 +43,21 @@ static job *enqueue(struct server *server, exchange *x, const struct submission 
     char id[JOB_ID] = "", field[64];
     job *j;
     sd_error err = {0};
+    const struct key *key = guard_session(x)->key;
     const struct job_spec spec = {.request = r,
                                   .face = s->face,
                                   .owner = guard_owner(x),
                                   .durable = s->durable,
                                   .idempotency = s->idempotency,
                                   .webhook = s->webhook,
-                                  .verdict = verdict->version};
+                                  .verdict = verdict->version,
+                                  .daily = key ? key->images : 0};
     enum submitted result = jobs_submit(server->jobs, &spec, &j, id, field, &err);
     memcpy(guard_session(x)->job, id, JOB_ID);
     if (result == SUBMITTED_BEFORE && before)
         memcpy(before, id, JOB_ID);
+    else if (result == SUBMIT_DAILY)
+        too_many(x, (uint32_t)(86400 - time(NULL) % 86400), "pictures of this day");
     else if (result != SUBMITTED)
         reply_refusal(x, result, field, &err);
     return j;
@@ -83,7 +70,7 @@ job *submit(struct server *server, exchange *x, const struct submission *s, char
     sd_error err = {0};
     if (before)
         *before = 0;
-    if (!within_quota(server, x, s->json)) {
+    if (!within_rate(server, x)) {
         cJSON_Delete(s->json);
         return NULL;
     }

@@ -1,5 +1,6 @@
 """Who may call sdvk-server, what they may ask for, and what is written down of it."""
 import base64
+import concurrent.futures
 import json
 import unittest
 
@@ -59,6 +60,25 @@ class Guard(service.Case):
         self.assertEqual(reply.status, 429)
         self.assertIn("pictures of this day", reply.json()["error"])
         self.assertEqual(self.submit(server, few).status, 202)
+
+    def test_pictures_of_a_day(self):
+        """Forgotten jobs count, cancelled ones do not, nor does it help to ask for all at once."""
+        alice, bob = self.new_key("alice", " images=3"), self.new_key("bob", " images=5")
+        server = self.serve("--api-keys", "keys.txt", "--keep-jobs", 1).ready()
+        headers = {"Authorization": f"Bearer {alice}"}
+        done = self.submit(server, alice, count=2).json()["id"]
+        server.ended(done, headers=headers)
+        self.assertEqual(server.call("DELETE", f"/v1/jobs/{done}", headers=headers).status, 200)
+        self.assertEqual(server.get(f"/v1/jobs/{done}", headers=headers).status, 404)
+        self.assertEqual(self.submit(server, alice, count=2).status, 429)
+        long = self.submit(server, alice, steps=100).json()["id"]
+        self.assertEqual(self.submit(server, alice).status, 429)
+        server.call("DELETE", f"/v1/jobs/{long}", headers=headers)
+        self.assertEqual(server.ended(long, headers=headers)["state"], "cancelled")
+        self.assertEqual(self.submit(server, alice).status, 202)
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            statuses = list(pool.map(lambda _: self.submit(server, bob).status, range(16)))
+        self.assertEqual(sorted(statuses), [202] * 5 + [429] * 11)
 
     def test_bad_key_files(self):
         for text, message in (("", "expected a key at least, found none"),

@@ -76,10 +76,10 @@ class Server:
             time.sleep(0.05)
         return self
 
-    def ended(self, job, seconds=300):
+    def ended(self, job, seconds=300, **options):
         """The job once it has ended."""
         end = time.monotonic() + seconds
-        while (found := self.get(f"/v1/jobs/{job}").json())["state"] in ("queued", "running"):
+        while (found := self.get(f"/v1/jobs/{job}", **options).json())["state"] in ("queued", "running"):
             if time.monotonic() > end:
                 raise AssertionError(found)
             time.sleep(0.02)
