@@ -11,10 +11,13 @@ static void add_each(cJSON *info, const char *name, const cJSON *value, uint32_t
         cJSON_AddItemToArray(list, cJSON_Duplicate(value, true));
 }
 
-static void add_seeds(cJSON *info, const char *name, int64_t first, uint32_t count) {
+/* Of the pictures, or of those that were asked for where none was made; `offset` from the seed. */
+static void add_seeds(cJSON *info, const char *name, int64_t offset, const job *j) {
     cJSON *list = cJSON_AddArrayToObject(info, name);
+    uint32_t count = j->row.images ? j->row.images : j->images;
     for (uint32_t i = 0; i < count; i++)
-        cJSON_AddItemToArray(list, json_integer(first + i));
+        cJSON_AddItemToArray(list,
+                             json_integer(offset + (j->row.images ? j->results[i].seed : j->row.seed + i)));
 }
 
 static void copy(cJSON *info, const cJSON *fields, const char *name) {
@@ -73,16 +76,16 @@ cJSON *a1111_info(const struct a1111_request *q, const job *j) {
                                        NULL};
     const cJSON *f = q->fields, *prompt = cJSON_GetObjectItemCaseSensitive(f, "prompt"),
                 *negative = cJSON_GetObjectItemCaseSensitive(f, "negative_prompt");
-    uint32_t count = j->images;
+    uint32_t count = j->row.images ? j->row.images : j->images;
     cJSON *info = cJSON_CreateObject();
     copy(info, f, "prompt");
     add_each(info, "all_prompts", prompt, count);
     copy(info, f, "negative_prompt");
     add_each(info, "all_negative_prompts", negative, count);
     json_add_integer(info, "seed", j->row.seed);
-    add_seeds(info, "all_seeds", j->row.seed, count);
+    add_seeds(info, "all_seeds", 0, j);
     json_add_integer(info, "subseed", q->subseed);
-    add_seeds(info, "all_subseeds", q->subseed, count);
+    add_seeds(info, "all_subseeds", q->subseed - j->row.seed, j);
     copy_all(info, f, size);
     cJSON_AddStringToObject(info, "sampler_name", q->sampler);
     copy_all(info, f, settings);

@@ -22,7 +22,7 @@ static job *running(struct server *server, const exchange *x) {
 struct shown {
     double progress, left, started;
     uint32_t jobs, job, step, steps;
-    bool img2img, interrupted, image;
+    bool img2img, interrupted, skipped, image;
     char *picture; /* base64 */
 };
 
@@ -40,6 +40,7 @@ static void look(void *user, const job *j) {
     s->steps = j->steps;
     s->img2img = json_get(j->request.json, "init_image") != NULL;
     s->interrupted = sd_cancel_requested(&j->cancel);
+    s->skipped = sd_cancel_requested(&j->skip);
     if (s->image && j->preview)
         s->picture = base64_encode(j->preview, j->preview_size);
 }
@@ -53,7 +54,7 @@ static cJSON *state_of(const struct shown *s) {
         localtime_r(&whole, &tm);
         strftime(stamp, sizeof stamp, "%Y%m%d%H%M%S", &tm);
     }
-    cJSON_AddBoolToObject(state, "skipped", false);
+    cJSON_AddBoolToObject(state, "skipped", s->skipped);
     cJSON_AddBoolToObject(state, "interrupted", s->interrupted);
     cJSON_AddBoolToObject(state, "stopping_generation", s->interrupted);
     cJSON_AddStringToObject(state, "job", !s->jobs ? "" : s->img2img ? "scripts_img2img" : "scripts_txt2img");
@@ -84,22 +85,20 @@ void a1111_progress(struct server *server, exchange *x, const struct route_parts
     reply_json(x, 200, json);
 }
 
-static void interrupt(struct server *server, const exchange *x) {
+void a1111_interrupt(struct server *server, exchange *x, const struct route_parts *parts) {
     job *j = running(server, x);
+    (void)parts;
     if (j)
         jobs_cancel(server->jobs, j->row.id);
     job_release(server->jobs, &j);
-}
-
-void a1111_interrupt(struct server *server, exchange *x, const struct route_parts *parts) {
-    (void)parts;
-    interrupt(server, x);
     exchange_reply_text(x, 200, "application/json", "{}");
 }
 
-/* The pictures of a job are made together: to skip one is to end the job. */
 void a1111_skip(struct server *server, exchange *x, const struct route_parts *parts) {
+    job *j = running(server, x);
     (void)parts;
-    interrupt(server, x);
+    if (j)
+        job_skip(j);
+    job_release(server->jobs, &j);
     exchange_reply_text(x, 200, "application/json", "null");
 }

@@ -40,7 +40,7 @@ cJSON *job_json_row(const struct store_row *row) {
     add_time(json, "created", row->created);
     add_time(json, "started", row->started);
     add_time(json, "finished", row->finished);
-    if (row->state == JOB_DONE)
+    if (row->state == JOB_DONE || row->images)
         add_images(json, row);
     if (row->error && row->state != JOB_DONE) {
         cJSON *error = cJSON_AddObjectToObject(json, "error");

@@ -484,6 +484,10 @@ bool jobs_cancel(jobs *all, const char *id) {
     return j != NULL;
 }
 
+void job_skip(job *j) {
+    sd_cancel_request(&j->skip);
+}
+
 void jobs_stop(jobs *all, bool cancel) {
     pthread_mutex_lock(&all->lock);
     all->stopping = true;
@@ -532,15 +536,11 @@ void jobs_nudge(jobs *all) {
     pthread_mutex_unlock(&all->lock);
 }
 
-/* Steps of all pictures, none before their number is known; the texts before and the decoder behind count as
- * one step each. */
+/* Steps of all pictures, none before their number is known; the texts before them and the decoder behind each
+ * count as one step. */
 static double fraction(const job *j) {
-    double steps = j->steps, done = j->step;
-    if (!j->steps)
-        return 0;
-    if (j->phase == SD_PHASE_DECODE)
-        return (j->images * (steps + 1) + j->image) / (j->images * (steps + 2));
-    return (1 + j->image * (steps + 1) + done) / (j->images * (steps + 2));
+    double each = j->steps + 1.0, done = j->phase == SD_PHASE_DECODE ? j->steps : j->step;
+    return j->steps ? (1 + j->image * each + done) / (1 + j->images * each) : 0;
 }
 
 void jobs_progress(jobs *all, job *j, const sd_progress *p, const uint8_t *preview, size_t size) {
@@ -583,6 +583,8 @@ void jobs_finish(jobs *all, job **handle, sd_status status, const char *error, s
         all->durations[all->finished++ % remembered] = j->seconds;
     /* Only the server's end parks a job; one that was done in time is done. */
     j->parked = j->parked && status == SD_E_CANCELLED;
+    if (j->parked)
+        drop_results(j); /* they are made again */
     end(all, j, !status ? JOB_DONE : status == SD_E_CANCELLED && !all->stopping ? JOB_CANCELLED : JOB_FAILED);
     let_go(j);
     store_prune(all->store, all->config->keep_jobs, NULL);

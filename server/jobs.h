@@ -27,7 +27,7 @@ struct job_listener {
 struct job {
     struct store_row row; /* its request is NULL: see `request` */
     struct job_request request;
-    sd_cancel cancel;
+    sd_cancel cancel, skip; /* skip: of the picture under way */
     sd_phase phase;
     uint32_t image, images, step, steps;
     double progress;  /* 0..1 of the whole job */
@@ -35,7 +35,7 @@ struct job {
     uint8_t *preview; /* JPEG, or NULL */
     size_t preview_size;
     uint32_t preview_number;     /* counts previews; 0 before the first */
-    struct store_image *results; /* [row.images] once done */
+    struct store_image *results; /* [row.images] once ended: those that were made */
     double seconds;              /* that rendering took */
     /* Of the jobs. */
     struct job_listener *listeners;
@@ -107,8 +107,11 @@ uint32_t jobs_waiting(jobs *all);
 /* Median seconds of the last jobs; 0 before the first. */
 double jobs_typical(jobs *all);
 
-/* Within a step for a running job. False when there is none such that has not ended. */
+/* Within a step for a running job, whose pictures that are done stay. False when there is none such that has
+ * not ended. */
 bool jobs_cancel(jobs *all, const char *id);
+/* Leaves out the picture that a running job makes, and goes on with its next. */
+void job_skip(job *j);
 
 /* Nothing is accepted from now on. What waits ends (durable jobs are parked); what runs is cancelled when
  * `now`. */
@@ -123,7 +126,8 @@ void jobs_nudge(jobs *all);
 /* A preview is copied. */
 void jobs_progress(jobs *all, job *j, const sd_progress *progress, const uint8_t *preview,
                    size_t preview_size);
-/* Ends the job with status and error, or with `images` pictures, which are taken over. Releases it. */
+/* Ends the job with status and error, and with the `count` pictures that were made, which are taken over.
+ * Releases it. */
 void jobs_finish(jobs *all, job **j, sd_status status, const char *error, struct store_image *images,
                  uint32_t count);
 

@@ -217,7 +217,7 @@ void record_ended(void *user, const job *j) {
     cJSON_AddStringToObject(entry, "job", j->row.id);
     if (j->row.error)
         cJSON_AddStringToObject(entry, "error", j->row.error);
-    if (j->row.state == JOB_DONE)
+    if (j->row.state == JOB_DONE || j->row.images)
         add_hashes(entry, j);
     if (append(r, entry, &err))
         fprintf(stderr, "sdvk-server: error: %s\n", err.message);

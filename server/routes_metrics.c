@@ -60,9 +60,9 @@ static void get_metrics(struct server *server, exchange *x, const struct route_p
     gauge(&t, "queue_jobs", "gauge", "Jobs that wait.", jobs_waiting(server->jobs));
     gauge(&t, "running_jobs", "gauge", "Jobs that run.", running != NULL);
     gauge(&t, "pictures_total", "counter", "Pictures that were made.", (double)s.pictures);
-    gauge(&t, "steps_total", "counter", "Denoising steps of them.", (double)s.steps);
+    gauge(&t, "steps_total", "counter", "Denoising steps of jobs that are done.", (double)s.steps);
     gauge(&t, "step_seconds_total", "counter", "Seconds of those steps.", s.step_seconds);
-    gauge(&t, "busy_seconds_total", "counter", "Seconds in which pictures were made.", s.busy_seconds);
+    gauge(&t, "busy_seconds_total", "counter", "Seconds that jobs took that are done.", s.busy_seconds);
     gauge(&t, "lost_devices_total", "counter", "Times that the device was lost and opened again.",
           (double)s.lost_devices);
     gauge(&t, "models_loaded", "gauge", "Models that are loaded.", s.models);

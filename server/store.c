@@ -438,7 +438,8 @@ bool store_owns(store *s, const char *id, const char *owner) {
 sd_status store_pictures(store *s, const char *owner, int64_t day, uint64_t *out, sd_error *err) {
     int64_t count;
     sd_status status =
-        number(s, &count, err, "SELECT coalesce(sum(count),0) FROM pictures WHERE owner=? AND day=?", "ti", owner, day);
+        number(s, &count, err, "SELECT coalesce(sum(count),0) FROM pictures WHERE owner=? AND day=?", "ti",
+               owner, day);
     *out = (uint64_t)count;
     return status;
 }

@@ -50,7 +50,7 @@ sd_status store_probe(store *s, sd_error *err);
 /* `wanted`: pictures that it asks for. */
 sd_status store_add(store *s, const struct store_row *row, uint32_t wanted, sd_error *err);
 sd_status store_started(store *s, const char *id, double when, sd_error *err);
-/* The end of a job: state, status, error, finished and its pictures, at once. */
+/* The end of a job: state, status, error, finished and the pictures that were made, at once. */
 sd_status store_finish(store *s, const struct store_row *row, const struct store_image *images,
                        sd_error *err);
 

@@ -182,26 +182,40 @@ static void on_progress(void *user, const sd_progress *progress) {
     free(data);
 }
 
-/* The outputs as files; texts move over. */
-static sd_status encode_all(sd_outputs *outputs, const sd_encoding *encoding, struct store_image **out,
-                            sd_error *err) {
-    struct store_image *images = calloc(outputs->count, sizeof *images);
-    sd_status status = images ? SD_OK : sd_fail(err, SD_E_MEMORY, "out of memory");
-    for (size_t i = 0; i < outputs->count && !status; i++) {
-        sd_output *o = &outputs->items[i];
-        status = sd_output_encode(o, encoding, &images[i].data, &images[i].size, err);
-        images[i].jpeg = encoding->jpeg;
-        images[i].seed = o->seed;
-        images[i].infotext = o->infotext;
-        images[i].json = o->json;
-        o->infotext = o->json = NULL;
+/* The pictures of a job, as files, as they are made. */
+struct made {
+    const job *job;
+    struct store_image *images;
+    uint32_t count, capacity;
+};
+
+static sd_status keep_picture(void *user, uint32_t image, const sd_output *o, sd_error *err) {
+    struct made *m = user;
+    const sd_encoding *encoding = &m->job->request.encoding;
+    (void)image;
+    if (m->count == m->capacity) {
+        uint32_t capacity = m->capacity ? 2 * m->capacity : 4;
+        struct store_image *grown = realloc(m->images, capacity * sizeof *grown);
+        if (!grown)
+            return sd_fail(err, SD_E_MEMORY, "out of memory");
+        m->images = grown;
+        m->capacity = capacity;
     }
-    for (size_t i = 0; images && status && i < outputs->count; i++)
-        store_image_clear(&images[i]);
+    struct store_image made = {
+        .jpeg = encoding->jpeg, .seed = o->seed, .infotext = strdup(o->infotext), .json = strdup(o->json)};
+    sd_status status = made.infotext && made.json ? sd_output_encode(o, encoding, &made.data, &made.size, err)
+                                                  : sd_fail(err, SD_E_MEMORY, "out of memory");
     if (status)
-        free(images);
-    *out = status ? NULL : images;
+        store_image_clear(&made);
+    else
+        m->images[m->count++] = made;
     return status;
+}
+
+static void drop(struct made *m) {
+    for (uint32_t i = 0; i < m->count; i++)
+        store_image_clear(&m->images[i]);
+    m->count = 0;
 }
 
 /* The longest side that the limits allow beside one of `given` pixels, or of a square where that is 0. */
@@ -232,28 +246,35 @@ static void limit_defaults(const struct config *c, const sd_model *model, sd_par
         p->height = side;
 }
 
-static sd_status generate(worker *w, job *j, struct loaded *slot, sd_outputs **outputs, sd_error *err) {
+static sd_status generate(worker *w, job *j, struct loaded *slot, struct made *made, sd_outputs **outputs,
+                          sd_error *err) {
     sd_params params = j->request.params;
     /* Always a set, so that no picture depends on the one before it. */
     params.loras = j->request.loras;
     params.progress = on_progress;
     params.progress_user = w;
+    params.made = keep_picture;
+    params.made_user = made;
     params.cancel = &j->cancel;
+    params.skip = &j->skip;
     limit_defaults(w->config, slot->model, &params);
     sd_status status = sd_generate(slot->model, &params, outputs, err);
-    if (status == SD_E_DEVICE_MEMORY && evict(w, 0, slot))
+    if (status == SD_E_DEVICE_MEMORY && evict(w, 0, slot)) {
+        drop(made);
         status = sd_generate(slot->model, &params, outputs, err);
+    }
     return status;
 }
 
-static void count_job(worker *w, const job *j, sd_status status, const sd_outputs *outputs) {
+static void count_job(worker *w, const job *j, sd_status status, uint32_t pictures,
+                      const sd_outputs *outputs) {
     pthread_mutex_lock(&w->lock);
     w->state.done += !status;
     w->state.cancelled += status == SD_E_CANCELLED;
     w->state.failures += status && status != SD_E_CANCELLED;
     w->state.lost_devices += status == SD_E_DEVICE_LOST;
+    w->state.pictures += pictures;
     if (!status) {
-        w->state.pictures += outputs->count;
         w->state.steps += (uint64_t)j->steps * outputs->count;
         w->state.step_seconds += outputs->step_seconds;
         w->state.busy_seconds += outputs->seconds;
@@ -261,7 +282,7 @@ static void count_job(worker *w, const job *j, sd_status status, const sd_output
     pthread_mutex_unlock(&w->lock);
 }
 
-static sd_status render(worker *w, job *j, struct store_image **images, uint32_t *count, sd_error *err) {
+static sd_status render(worker *w, job *j, struct made *made, sd_error *err) {
     struct loaded *slot = NULL;
     sd_outputs *outputs = NULL;
     sd_status status = open_device(w, err);
@@ -272,26 +293,22 @@ static sd_status render(worker *w, job *j, struct store_image **images, uint32_t
     if (!status && sd_cancel_requested(&j->cancel))
         status = sd_fail(err, SD_E_CANCELLED, "cancelled");
     if (!status)
-        status = generate(w, j, slot, &outputs, err);
-    if (!status)
-        status = encode_all(outputs, &j->request.encoding, images, err);
-    *count = status ? 0 : (uint32_t)outputs->count;
-    count_job(w, j, status, outputs);
+        status = generate(w, j, slot, made, &outputs, err);
+    count_job(w, j, status, made->count, outputs);
     if (outputs)
         sd_outputs_free(&outputs);
     return status;
 }
 
 static void run(worker *w, job *j) {
-    struct store_image *images = NULL;
-    uint32_t count;
+    struct made made = {.job = j};
     sd_error err = {0};
     w->job = j;
-    sd_status status = render(w, j, &images, &count, &err);
+    sd_status status = render(w, j, &made, &err);
     if (status == SD_E_DEVICE_LOST)
         close_device(w);
     catalog_hide(w->catalog, err.message);
-    jobs_finish(w->jobs, &j, status, status ? err.message : NULL, images, count);
+    jobs_finish(w->jobs, &j, status, status ? err.message : NULL, made.images, made.count);
     w->job = NULL;
     if (status == SD_E_DEVICE_LOST && open_device(w, &err))
         write_log(NULL, SD_LOG_ERROR, err.message);

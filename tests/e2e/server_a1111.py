@@ -386,10 +386,27 @@ class A1111(service.Case):
             self.assertEqual(self.post(end, b""), answer)
             thread.join()
             reply = found["reply"].json()
-            self.assertEqual((found["reply"].status, reply["images"]), (200, []))
-            self.assertEqual(json.loads(reply["info"])["infotexts"], [])
+            made = 0 if end == "interrupt" else 1
+            self.assertEqual((found["reply"].status, len(reply["images"])), (200, made))
+            self.assertEqual(len(json.loads(reply["info"])["infotexts"]), made)
             self.assertEqual(self.get("progress"), idle)
         self.assertEqual(self.post("interrupt", {"anything": 1}), {})
+
+    def test_pictures_that_are_made_stay(self):
+        for end, kept in (("interrupt", [5]), ("skip", [5, 7])):
+            thread, found = self.in_background(steps=40, n_iter=3, seed=5, subseed=100)
+            self.progress_until(lambda p: p["state"]["job_no"] == 1 and p["state"]["sampling_step"] > 1)
+            self.post(end, b"")
+            self.assertTrue(self.get("progress")["state"]["interrupted" if end == "interrupt" else "skipped"])
+            thread.join()
+            reply = found["reply"].json()
+            info = json.loads(reply["info"])
+            self.assertEqual((found["reply"].status, len(reply["images"])), (200, len(kept)))
+            self.assertEqual((info["all_seeds"], info["all_subseeds"]), (kept, [seed + 95 for seed in kept]))
+            self.assertEqual((len(info["infotexts"]), len(info["all_prompts"])), (len(kept), len(kept)))
+            self.assertIn(f"Seed: {kept[-1]}", info["infotexts"][-1])
+            alone = self.post("txt2img", {**SMALL, "steps": 40, "seed": kept[-1]})["images"]
+            self.assertEqual(reply["images"][-1:], alone)
 
     def test_who_leaves_has_the_picture_made(self):
         connection = self.server.connect()

@@ -1,6 +1,7 @@
 """The native face of sdvk-server: jobs from their acceptance to their end."""
 import base64
 import contextlib
+import hashlib
 import json
 import shutil
 import signal
@@ -156,6 +157,25 @@ class Jobs(service.Case):
         # A job that has ended is forgotten.
         self.assertEqual(server.call("DELETE", f"/v1/jobs/{last['id']}").status, 200)
         self.assertEqual(server.get(f"/v1/jobs/{last['id']}").status, 404)
+
+    def test_pictures_that_are_made_stay(self):
+        server = self.serve("--state", "state", "--audit", "audit.jsonl").ready()
+        job = self.submit(server, count=3, steps=40, seed=5)["id"]
+        while server.get(f"/v1/jobs/{job}").json().get("progress", {}).get("image") != 1:
+            time.sleep(0.005)
+        server.call("DELETE", f"/v1/jobs/{job}")
+        ended = server.ended(job)
+        self.assertEqual((ended["state"], [image["seed"] for image in ended["images"]]), ("cancelled", [5]))
+        picture = server.get(ended["images"][0]["url"]).body
+        alone = server.ended(self.submit(server, steps=40, seed=5)["id"])
+        self.assertEqual(picture, server.get(alone["images"][0]["url"]).body)
+        self.assertIn("\nsdvk_pictures_total 2\n", server.get("/metrics").body.decode())
+        self.assertEqual(server.stop(), (0, ""))
+        entries = [json.loads(line)["entry"] for line in (self.folder / "audit.jsonl").read_text().splitlines()]
+        [cancelled] = [entry for entry in entries if entry["event"] == "cancelled"]
+        self.assertEqual(cancelled["pictures"], [hashlib.sha256(picture).hexdigest()])
+        server = self.serve("--state", "state")
+        self.assertEqual(server.get(ended["images"][0]["url"]).body, picture)
 
     def test_cancel_while_a_model_is_loaded(self):
         models = self.folder / "models/Stable-diffusion"
