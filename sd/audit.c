@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -114,6 +115,23 @@ sd_status sd_audit_verify(const char *path, uint64_t *entries, char last[65], sd
     return status;
 }
 
+/* Two that write would each break the other's chain. Where the file system has no locks, nobody can tell. */
+static sd_status lock(const sd_audit *a, sd_error *err) {
+    if (a->file < 0)
+        return sd_fail(err, SD_E_IO, "%s: %s", a->path, strerror(errno));
+    return flock(a->file, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK
+               ? sd_fail(err, SD_E_IO, "%s: another process writes it", a->path)
+               : SD_OK;
+}
+
+/* What is written into a file that has lost its name is lost with it. */
+static sd_status check_place(const sd_audit *a, sd_error *err) {
+    struct stat here, there;
+    bool same = !fstat(a->file, &here) && !stat(a->path, &there) && here.st_ino == there.st_ino &&
+                here.st_dev == there.st_dev;
+    return same ? SD_OK : sd_fail(err, SD_E_IO, "%s: the file was removed or replaced", a->path);
+}
+
 sd_status sd_audit_open(sd_audit **out, const char *path, sd_error *err) {
     sd_audit *a = calloc(1, sizeof *a);
     long whole = 0;
@@ -123,9 +141,11 @@ sd_status sd_audit_open(sd_audit **out, const char *path, sd_error *err) {
         return sd_fail(err, SD_E_MEMORY, "out of memory");
     }
     a->file = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    FILE *file = a->file < 0 ? NULL : fopen(path, "r");
-    sd_status status = file ? follow(file, path, &a->count, a->last, &whole, err)
-                            : sd_fail(err, SD_E_IO, "%s: %s", path, strerror(errno));
+    sd_status status = lock(a, err);
+    FILE *file = status ? NULL : fopen(path, "r");
+    if (!status)
+        status = file ? follow(file, path, &a->count, a->last, &whole, err)
+                      : sd_fail(err, SD_E_IO, "%s: %s", path, strerror(errno));
     if (file)
         fclose(file);
     /* A line that was cut by a crash was never promised to anyone. */
@@ -172,7 +192,9 @@ sd_status sd_audit_append(sd_audit *a, const char *entry, sd_error *err) {
     if (status)
         return status;
     int n = snprintf(line, size + 256, line_format, a->count + 1, a->last, hash, entry);
-    status = write_line(a, line, (size_t)n, err);
+    status = check_place(a, err);
+    if (!status)
+        status = write_line(a, line, (size_t)n, err);
     free(line);
     if (!status) {
         a->count++;

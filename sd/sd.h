@@ -432,7 +432,7 @@ const char *sd_suggest(const char *word, const char *const *names);
  * the end shows only against a hash that was noted elsewhere. One thread at a time. */
 typedef struct sd_audit sd_audit;
 /* Creates the file, or follows the chain of what is there and goes on behind it; SD_E_FORMAT names the first
- * line that is broken. */
+ * line that is broken. One process at a time: the file stays locked (flock) until it is closed. */
 sd_status sd_audit_open(sd_audit **out, const char *path, sd_error *err);
 void sd_audit_close(sd_audit **audit);
 /* Appends a JSON object without line ends; it is on the disk afterwards, or nothing was written. */

@@ -153,6 +153,12 @@ bool guard_admit(struct server *server, exchange *x) {
     return refuse(x, 401, "expected an API key, found none that is known");
 }
 
+void guard_end(const exchange *x) {
+    struct session *s = guard_session(x);
+    if (s)
+        free(s->prompt);
+}
+
 struct session *guard_session(const exchange *x) {
     return exchange_user(x);
 }

@@ -8,6 +8,7 @@
 struct session {
     const struct key *key; /* NULL where none is needed */
     char job[JOB_ID];      /* that it made, or "" */
+    char *prompt;          /* of that job, for the access log; NULL where it stays out of it */
     const struct route *route;
     struct route_parts parts; /* that its path leaves open */
 };
@@ -18,6 +19,9 @@ sd_status guard_check(const struct config *config, sd_error *err);
 /* Looks at Host, Origin and the key, in this order. True when the request may go on; else it was answered.
  * Answers preflight requests of browsers as well. */
 bool guard_admit(struct server *server, exchange *x);
+
+/* The end of the request. */
+void guard_end(const exchange *x);
 
 /* The key's name, "" without keys. */
 const char *guard_owner(const exchange *x);

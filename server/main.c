@@ -35,6 +35,7 @@ static void handle(void *user, exchange *x) {
 
 static void finished(void *user, exchange *x) {
     record_access(user, x);
+    guard_end(x);
 }
 
 static int fail(const char *message) {

@@ -13,12 +13,19 @@
 
 enum { first_status = 100, last_status = 599 };
 
+/* The end of a job that the audit log could not take yet. */
+struct pending {
+    struct pending *next;
+    char *text;
+};
+
 struct recorder {
-    pthread_mutex_t lock;
+    pthread_mutex_t access_lock, audit_lock, trouble_lock;
     FILE *access;
     sd_audit *audit;
     const char *audit_path;
-    bool prompts;
+    struct pending *first, **last;
+    char trouble[256]; /* why the last entry was not written, "" when it was */
     _Atomic uint64_t counts[last_status - first_status + 1];
 };
 
@@ -33,13 +40,49 @@ static void add_now(cJSON *json) {
     cJSON_AddStringToObject(json, "time", text);
 }
 
+/* Clients need not know where it is. */
+static void hide_path(const recorder *r, sd_error *err) {
+    size_t n = strlen(r->audit_path);
+    sd_error found = *err;
+    if (!strncmp(found.message, r->audit_path, n))
+        sd_fail(err, found.status, "the audit log%s", found.message + n);
+}
+
+/* With the lock held. */
+static sd_status write_entry(recorder *r, const char *text, sd_error *err) {
+    sd_error found = {0};
+    sd_status status = sd_audit_append(r->audit, text, &found);
+    if (status)
+        hide_path(r, &found);
+    pthread_mutex_lock(&r->trouble_lock);
+    snprintf(r->trouble, sizeof r->trouble, "%.255s", found.message);
+    pthread_mutex_unlock(&r->trouble_lock);
+    if (status && err)
+        *err = found;
+    return status;
+}
+
+/* Entries that wait, oldest first. With the lock held. */
+static sd_status flush(recorder *r, sd_error *err) {
+    sd_status status = SD_OK;
+    for (struct pending *p; (p = r->first) && !(status = write_entry(r, p->text, err));) {
+        if (!(r->first = p->next))
+            r->last = &r->first;
+        cJSON_free(p->text);
+        free(p);
+    }
+    return status;
+}
+
 sd_status recorder_open(recorder **out, const struct config *config, sd_error *err) {
     recorder *r = *out = calloc(1, sizeof *r);
     sd_status status = SD_OK;
     if (!r)
         return sd_fail(err, SD_E_MEMORY, "out of memory");
-    pthread_mutex_init(&r->lock, NULL);
-    r->prompts = config->log_prompts;
+    pthread_mutex_init(&r->access_lock, NULL);
+    pthread_mutex_init(&r->audit_lock, NULL);
+    pthread_mutex_init(&r->trouble_lock, NULL);
+    r->last = &r->first;
     r->audit_path = config->audit;
     if (config->access && !(r->access = strcmp(config->access, "-") ? fopen(config->access, "a") : stderr))
         status = sd_fail(err, SD_E_IO, "%s: %s", config->access, strerror(errno));
@@ -56,21 +99,23 @@ void recorder_close(recorder **handle) {
         return;
     if (r->access && r->access != stderr)
         fclose(r->access);
+    flush(r, NULL);
+    for (struct pending *p; (p = r->first);) {
+        r->first = p->next;
+        fprintf(stderr, "sdvk-server: error: left out of the audit log: %s\n", p->text);
+        cJSON_free(p->text);
+        free(p);
+    }
     sd_audit_close(&r->audit);
-    pthread_mutex_destroy(&r->lock);
+    pthread_mutex_destroy(&r->access_lock);
+    pthread_mutex_destroy(&r->audit_lock);
+    pthread_mutex_destroy(&r->trouble_lock);
     free(r);
     *handle = NULL;
 }
 
 uint64_t record_count(const recorder *r, unsigned status) {
     return atomic_load(&((recorder *)r)->counts[status - first_status]);
-}
-
-static void add_prompt(cJSON *json, struct server *server, const char *id) {
-    job *j = *id ? jobs_find(server->jobs, id) : NULL;
-    if (j && j->request.params.prompt)
-        cJSON_AddStringToObject(json, "prompt", j->request.params.prompt);
-    job_release(server->jobs, &j);
 }
 
 void record_access(struct server *server, exchange *x) {
@@ -94,15 +139,15 @@ void record_access(struct server *server, exchange *x) {
     cJSON_AddNumberToObject(json, "seconds", (double)t.tv_sec + (double)t.tv_nsec * 1e-9 - exchange_began(x));
     if (s && *s->job)
         cJSON_AddStringToObject(json, "job", s->job);
-    if (s && r->prompts)
-        add_prompt(json, server, s->job);
+    if (s && s->prompt)
+        cJSON_AddStringToObject(json, "prompt", s->prompt);
     char *text = cJSON_PrintUnformatted(json);
-    pthread_mutex_lock(&r->lock);
+    pthread_mutex_lock(&r->access_lock);
     if (text) {
         fprintf(r->access, "%s\n", text);
         fflush(r->access);
     }
-    pthread_mutex_unlock(&r->lock);
+    pthread_mutex_unlock(&r->access_lock);
     cJSON_free(text);
     cJSON_Delete(json);
 }
@@ -115,9 +160,11 @@ static sd_status append(recorder *r, cJSON *entry, sd_error *err) {
     cJSON_Delete(entry);
     if (!text)
         return sd_fail(err, SD_E_MEMORY, "out of memory");
-    pthread_mutex_lock(&r->lock);
-    sd_status status = sd_audit_append(r->audit, text, err);
-    pthread_mutex_unlock(&r->lock);
+    pthread_mutex_lock(&r->audit_lock);
+    sd_status status = flush(r, err);
+    if (!status)
+        status = write_entry(r, text, err);
+    pthread_mutex_unlock(&r->audit_lock);
     cJSON_free(text);
     return status;
 }
@@ -162,14 +209,6 @@ void record_refusal(struct server *server, exchange *x, const cJSON *request, co
         fprintf(stderr, "sdvk-server: error: %s\n", err.message);
 }
 
-/* Clients need not know where it is. */
-static void hide_path(const recorder *r, sd_error *err) {
-    size_t n = strlen(r->audit_path);
-    sd_error found = *err;
-    if (!strncmp(found.message, r->audit_path, n))
-        sd_fail(err, found.status, "the audit log%s", found.message + n);
-}
-
 sd_status record_accepted(void *user, const job *j, const char *request, sd_error *err) {
     recorder *r = user;
     if (!r->audit)
@@ -181,10 +220,7 @@ sd_status record_accepted(void *user, const job *j, const char *request, sd_erro
     cJSON_Delete(json);
     if (j->row.verdict && *j->row.verdict)
         cJSON_AddStringToObject(entry, "policy", j->row.verdict);
-    sd_status status = append(r, entry, err);
-    if (status)
-        hide_path(r, err);
-    return status;
+    return append(r, entry, err);
 }
 
 static void add_hashes(cJSON *entry, const job *j) {
@@ -208,9 +244,29 @@ static void add_hashes(cJSON *entry, const job *j) {
     cJSON_Delete(record);
 }
 
+/* It is written later, when it cannot be now. */
+static void append_end(recorder *r, cJSON *entry) {
+    struct pending *p = malloc(sizeof *p);
+    char *text = cJSON_PrintUnformatted(entry);
+    sd_error err;
+    cJSON_Delete(entry);
+    if (!p || !text) {
+        cJSON_free(text);
+        free(p);
+        fprintf(stderr, "sdvk-server: error: the end of a job is left out of the audit log: out of memory\n");
+        return;
+    }
+    *p = (struct pending){NULL, text};
+    pthread_mutex_lock(&r->audit_lock);
+    *r->last = p;
+    r->last = &p->next;
+    if (flush(r, &err))
+        fprintf(stderr, "sdvk-server: error: %s; the end of a job is written later\n", err.message);
+    pthread_mutex_unlock(&r->audit_lock);
+}
+
 void record_ended(void *user, const job *j) {
     recorder *r = user;
-    sd_error err;
     if (!r->audit || j->parked)
         return;
     cJSON *entry = begin(job_state_name(j->row.state), j->row.owner);
@@ -219,6 +275,17 @@ void record_ended(void *user, const job *j) {
         cJSON_AddStringToObject(entry, "error", j->row.error);
     if (j->row.state == JOB_DONE || j->row.images)
         add_hashes(entry, j);
-    if (append(r, entry, &err))
-        fprintf(stderr, "sdvk-server: error: %s\n", err.message);
+    append_end(r, entry);
+}
+
+bool record_trouble(recorder *r, char *out, size_t size) {
+    pthread_mutex_lock(&r->trouble_lock);
+    snprintf(out, size, "%s", r->trouble);
+    pthread_mutex_unlock(&r->trouble_lock);
+    return *out;
+}
+
+sd_status record_check(recorder *r, sd_error *err) {
+    char trouble[256];
+    return record_trouble(r, trouble, sizeof trouble) ? append(r, begin("resumed", ""), err) : SD_OK;
 }

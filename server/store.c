@@ -1,6 +1,7 @@
 #include "server/store.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
 #include <sqlite3.h>
@@ -8,12 +9,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct store {
     sqlite3 *db;
     pthread_mutex_t lock;
     char *path;
+    int lock_file; /* -1 in memory */
     bool opened;
     struct stat file; /* as it was opened; zeros in memory */
     pthread_mutex_t trouble_lock;
@@ -161,6 +165,24 @@ static sd_status change(store *s, sd_error *err, const char *sql, const char *ty
     return status;
 }
 
+/* Two servers would each take up what the other one runs. Where the file system has no locks, nobody can
+ * tell. */
+static sd_status lock_folder(store *s, const char *folder, sd_error *err) {
+    size_t size = strlen(folder) + 16;
+    char *path = malloc(size);
+    if (!path)
+        return sd_fail(err, SD_E_MEMORY, "out of memory");
+    snprintf(path, size, "%s/lock", folder);
+    s->lock_file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    sd_status status = SD_OK;
+    if (s->lock_file < 0)
+        status = sd_fail(err, SD_E_IO, "%s: %s", path, strerror(errno));
+    else if (flock(s->lock_file, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
+        status = sd_fail(err, SD_E_IO, "%s: another sdvk-server uses this folder", folder);
+    free(path);
+    return status;
+}
+
 static sd_status open_database(store *s, const char *folder, sd_error *err) {
     int code;
     if (folder && mkdir(folder, 0700) && errno != EEXIST)
@@ -171,7 +193,7 @@ static sd_status open_database(store *s, const char *folder, sd_error *err) {
         return fail(s, code, err);
     if (folder && stat(s->path, &s->file))
         return sd_fail(err, SD_E_IO, "%s: %s", s->path, strerror(errno));
-    return SD_OK;
+    return folder ? lock_folder(s, folder, err) : SD_OK;
 }
 
 sd_status store_open(store **out, const char *folder, sd_error *err) {
@@ -182,6 +204,7 @@ sd_status store_open(store **out, const char *folder, sd_error *err) {
         free(s);
         return sd_fail(err, SD_E_MEMORY, "out of memory");
     }
+    s->lock_file = -1;
     pthread_mutex_init(&s->lock, NULL);
     pthread_mutex_init(&s->trouble_lock, NULL);
     snprintf(s->path, size, folder ? "%s/jobs.sqlite" : ":memory:", folder);
@@ -199,6 +222,8 @@ void store_close(store **handle) {
     if (!s)
         return;
     sqlite3_close(s->db);
+    if (s->lock_file >= 0)
+        close(s->lock_file);
     pthread_mutex_destroy(&s->lock);
     pthread_mutex_destroy(&s->trouble_lock);
     free(s->path);

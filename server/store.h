@@ -37,7 +37,8 @@ struct store_image {
 };
 void store_image_clear(struct store_image *image);
 
-/* `folder` NULL: in memory. Errors name the file. */
+/* `folder` NULL: in memory. Errors name the file. One process at a time: the folder stays locked (flock)
+ * until the store is closed. */
 sd_status store_open(store **out, const char *folder, sd_error *err);
 void store_close(store **store);
 

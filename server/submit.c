@@ -54,6 +54,8 @@ static job *enqueue(struct server *server, exchange *x, const struct submission 
                                   .daily = key ? key->images : 0};
     enum submitted result = jobs_submit(server->jobs, &spec, &j, id, field, &err);
     memcpy(guard_session(x)->job, id, JOB_ID);
+    if (j && server->config.log_prompts)
+        guard_session(x)->prompt = strdup(j->request.params.prompt);
     if (result == SUBMITTED_BEFORE && before)
         memcpy(before, id, JOB_ID);
     else if (result == SUBMIT_DAILY)

@@ -180,15 +180,31 @@ class Faults(service.Case):
         resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
     def test_an_audit_log_that_may_not_grow(self):
-        server = self.serve("--audit", "audit.jsonl").ready()
-        self.limit(server, 1)
-        refused = self.submit(server)
-        self.assertEqual((refused.status, refused.json()), (
-            503, {"error": "the job cannot be kept: the audit log: the disk is full"}))
-        self.limit(server, resource.RLIM_INFINITY)
-        self.assertEqual(server.ended(self.submit(server).json()["id"])["state"], "done")
-        self.assertEqual(server.stop(), (0, ""))
-        self.sdvk("audit", "verify", "audit.jsonl")
+        """Nothing is rendered that it does not know, and what ended meanwhile is written later."""
+        log, away = self.folder / "audit.jsonl", self.folder / "away"
+        for break_it, mend_it, why in (
+                (lambda s: self.limit(s, 1), lambda s: self.limit(s, resource.RLIM_INFINITY), "File too large"),
+                (lambda s: log.rename(away), lambda s: away.rename(log), "the file was removed or replaced")):
+            server = self.serve("--audit", "audit.jsonl").ready()
+            running = self.submit(server, steps=60).json()["id"]
+            break_it(server)
+            refused = self.submit(server)
+            self.assertEqual((refused.status, refused.json()),
+                             (503, {"error": f"the job cannot be kept: the audit log: {why}"}))
+            self.assertEqual(server.get("/healthz").json(), {"status": "ok", "trouble": f"the audit log: {why}"})
+            self.assertEqual(server.ended(running)["state"], "done")
+            unready = server.get("/readyz")
+            self.assertEqual((unready.status, unready.json()["error"]), (503, f"the audit log: {why}"))
+            mend_it(server)
+            server.ready()  # without any job
+            self.assertEqual(server.get("/healthz").json(), {"status": "ok"})
+            self.assertEqual(server.ended(self.submit(server).json()["id"])["state"], "done")
+            self.assertEqual(server.stop(), (0, f"sdvk-server: error: the audit log: {why}; the end of a job is "
+                                                "written later\n"))
+            self.sdvk("audit", "verify", "audit.jsonl")
+            entries = [json.loads(line)["entry"] for line in log.read_text().splitlines()][-5:]
+            self.assertEqual([entry["event"] for entry in entries], ["accepted", "done", "resumed", "accepted", "done"])
+            self.assertEqual(entries[1]["job"], running)
 
     def test_a_file_that_may_not_grow(self):
         server = self.serve("--state", "state").ready()
@@ -242,6 +258,16 @@ class Faults(service.Case):
                               ("torn", "torn/jobs.sqlite: file is not a database")):
             done = service.program.run(service.SERVER, "--state", name, "--listen", "127.0.0.1:0", cwd=self.folder)
             self.assertEqual((done.returncode, done.stderr), (1, f"sdvk-server: {message}\n"))
+
+    def test_two_servers(self):
+        first = self.serve("--state", "state", "--audit", "audit.jsonl").ready()
+        for arguments, message in ((("--state", "state"), "state: another sdvk-server uses this folder"),
+                                   (("--audit", "audit.jsonl"), "audit.jsonl: another process writes it")):
+            done = service.program.run(service.SERVER, *arguments, "--listen", "127.0.0.1:0", cwd=self.folder)
+            self.assertEqual((done.returncode, done.stderr), (1, f"sdvk-server: {message}\n"))
+        self.sdvk("audit", "verify", "audit.jsonl")
+        first.stop(signal.SIGKILL)
+        self.serve("--state", "state", "--audit", "audit.jsonl").ready()
 
     # ---- the device ----
 
