@@ -43,8 +43,8 @@ static sd_status add_tags(cJSON *json, const char *text, sd_error *err) {
     cJSON *all = text ? cJSON_Parse(text) : NULL, *folder, *tag;
     size_t count = 0;
     cJSON_ArrayForEach(folder, all) count += (size_t)cJSON_GetArraySize(folder);
-    struct tag *tags = count ? calloc(count, sizeof *tags) : NULL;
-    if (count && !tags) {
+    struct tag *tags = calloc(count + 1, sizeof *tags);
+    if (!tags) {
         cJSON_Delete(all);
         return sd_fail(err, SD_E_MEMORY, "out of memory");
     }

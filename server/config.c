@@ -166,9 +166,9 @@ int config_read(struct config *c, int argc, char **argv, bool *done) {
             return printf("sdvk-server %s\n", sd_version()), 0;
         if (!o->value && value)
             return complain("--%s takes no value%s", o->name, "");
-        if (o->value && !value && i + 1 == argc)
+        value = !o->value ? "" : value ? value : argv[++i];
+        if (!value)
             return complain("--%s: a value is missing%s", o->name, "");
-        value = o->value && !value ? argv[++i] : value;
         if (o->value && !*value)
             return complain("--%s: expected %s, found ''", o->name, o->value);
         if (!strcmp(o->name, "new-key"))

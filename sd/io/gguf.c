@@ -125,10 +125,10 @@ sd_status sd_gguf_open(const char *path, sd_gguf **out, sd_error *err) {
     if (status)
         return status;
     status = sd_gguf_parse(path, map.data, map.size, out, err);
-    if (status)
-        sd_file_unmap(&map);
-    else
+    if (*out)
         (*out)->map = map;
+    else
+        sd_file_unmap(&map);
     return status;
 }
 

@@ -134,7 +134,8 @@ static int by_key(const void *a, const void *b) {
 static const char *duplicate_key(const sd_safetensors *f, bool *ok) {
     const char *twice = NULL;
     const sd_file_metadata **sorted = malloc((f->metadata_count + 1) * sizeof(*sorted));
-    if (!(*ok = sorted != NULL))
+    *ok = sorted;
+    if (!sorted)
         return NULL;
     for (size_t i = 0; i < f->metadata_count; i++)
         sorted[i] = &f->metadata[i];
@@ -331,10 +332,10 @@ sd_status sd_safetensors_open(const char *path, sd_safetensors **out, sd_error *
     if (status)
         return status;
     status = sd_safetensors_parse(path, map.data, map.size, out, err);
-    if (status)
-        sd_file_unmap(&map);
-    else
+    if (*out)
         (*out)->map = map;
+    else
+        sd_file_unmap(&map);
     return status;
 }
 

@@ -200,7 +200,7 @@ void sd_vk_buffer_destroy(sd_vk *vk, sd_vk_buffer **buffer) {
         return;
     struct sd_vk_block *block = (*buffer)->block;
     struct sd_vk_range **link = &block->ranges;
-    while (*link && &(*link)->buffer != *buffer)
+    while (&(*link)->buffer != *buffer)
         link = &(*link)->next;
     struct sd_vk_range *range = *link;
     *buffer = NULL;
