@@ -109,7 +109,7 @@ static int serve(struct server *s) {
     const struct http_events events = {s, admit, at_once, handle, finished};
     char message[512];
     sd_error err;
-    if (!(s->worker = worker_start(&s->config, s->jobs, s->catalog, &err)))
+    if (!(s->worker = worker_start(&s->config, s->jobs, s->catalog, s->policy, &err)))
         return fail(err.message);
     if (!http_start(&s->http, &s->config, s->pool, &events, message, sizeof message)) {
         jobs_stop(s->jobs, true);

@@ -196,6 +196,11 @@ static void judge_count(const policy *p, const char *owner, const char *name, co
         block(v, field, "width x height: the policy allows at most %s", text);
 }
 
+uint64_t policy_pixels(const policy *p, const char *owner) {
+    const cJSON *most = p ? rule(p, owner, "max_pixels") : NULL;
+    return most ? (uint64_t)most->valuedouble : UINT64_MAX;
+}
+
 static bool listed(const cJSON *list, const char *name) {
     for (const cJSON *i = list->child; i; i = i->next)
         if (!strcmp(i->valuestring, name))

@@ -27,6 +27,9 @@ void policy_close(policy **policy);
 void policy_judge(const policy *p, const char *owner, const char *default_model, const struct job_request *r,
                   struct verdict *out);
 
+/* Pixels that an owner's pictures may have; UINT64_MAX without such a rule. */
+uint64_t policy_pixels(const policy *p, const char *owner);
+
 /* Whether the words of `term` follow one another in `text`. */
 bool policy_has_term(const char *text, const char *term);
 

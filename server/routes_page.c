@@ -20,17 +20,17 @@ static void hash_between(const char *from, const char *to, char *out, size_t siz
 }
 
 static void get_page(struct server *server, exchange *x, const struct route_parts *parts) {
-    char script[80], style[80], policy[512];
+    char script[80], style[80], sources[512];
     (void)server;
     (void)parts;
     hash_between("<script>", "</script>", script, sizeof script);
     hash_between("<style>", "</style>", style, sizeof style);
     snprintf(
-        policy, sizeof policy,
+        sources, sizeof sources,
         "default-src 'none'; script-src %s; style-src %s; img-src 'self' blob: data:; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         script, style);
-    exchange_add_header(x, "Content-Security-Policy", policy);
+    exchange_add_header(x, "Content-Security-Policy", sources);
     exchange_add_header(x, "Referrer-Policy", "no-referrer");
     exchange_add_header(x, "Cross-Origin-Opener-Policy", "same-origin");
     exchange_add_header(x, "Cache-Control", "no-cache");

@@ -1,5 +1,6 @@
 #include "server/worker.h"
 
+#include "server/sizes.h"
 #include "server/thread.h"
 
 #include <stdatomic.h>
@@ -23,6 +24,7 @@ struct worker {
     const struct config *config;
     jobs *jobs;
     const catalog *catalog;
+    const policy *policy;
     sd_context *context;
     struct loaded models[slots];
     uint64_t clock;
@@ -218,34 +220,6 @@ static void drop(struct made *m) {
     m->count = 0;
 }
 
-/* The longest side that the limits allow beside one of `given` pixels, or of a square where that is 0. */
-static uint32_t longest_side(const struct config *c, uint32_t given) {
-    uint64_t most = (uint64_t)c->max_pixels * 1000;
-    uint32_t side = c->max_side;
-    if (given && side > most / given)
-        side = (uint32_t)(most / given);
-    while (!given && (uint64_t)side * side > most)
-        side -= 8;
-    return side < 8 ? 8 : side / 8 * 8;
-}
-
-/* Where a request leaves the size open, or a side of it, it is the model's as far as the server's limits go.
- * A picture's own size was held against them when it was read. */
-static void limit_defaults(const struct config *c, const sd_model *model, sd_params *p) {
-    bool part = p->mask_area && !strcmp(p->mask_area, "masked");
-    uint32_t given = p->width + p->height, side = longest_side(c, given);
-    sd_model_info info;
-    if ((p->width && p->height) || (!given && p->init_image && !part))
-        return;
-    sd_model_get_info(model, &info);
-    if (!given && (info.width > side || info.height > side))
-        p->width = p->height = side;
-    else if (!p->width && info.width > side)
-        p->width = side;
-    else if (!p->height && info.height > side)
-        p->height = side;
-}
-
 static sd_status generate(worker *w, job *j, struct loaded *slot, struct made *made, sd_outputs **outputs,
                           sd_error *err) {
     sd_params params = j->request.params;
@@ -257,8 +231,10 @@ static sd_status generate(worker *w, job *j, struct loaded *slot, struct made *m
     params.made_user = made;
     params.cancel = &j->cancel;
     params.skip = &j->skip;
-    limit_defaults(w->config, slot->model, &params);
-    sd_status status = sd_generate(slot->model, &params, outputs, err);
+    sd_status status =
+        sizes_fill(w->config, policy_pixels(w->policy, j->row.owner), slot->model, &params, err);
+    if (!status)
+        status = sd_generate(slot->model, &params, outputs, err);
     if (status == SD_E_DEVICE_MEMORY && evict(w, 0, slot)) {
         drop(made);
         status = sd_generate(slot->model, &params, outputs, err);
@@ -338,7 +314,8 @@ static void *work(void *user) {
     return NULL;
 }
 
-worker *worker_start(const struct config *config, jobs *all, const catalog *files, sd_error *err) {
+worker *worker_start(const struct config *config, jobs *all, const catalog *files, const policy *rules,
+                     sd_error *err) {
     worker *w = calloc(1, sizeof *w);
     if (!w) {
         sd_fail(err, SD_E_MEMORY, "out of memory");
@@ -347,6 +324,7 @@ worker *worker_start(const struct config *config, jobs *all, const catalog *file
     w->config = config;
     w->jobs = all;
     w->catalog = files;
+    w->policy = rules;
     pthread_mutex_init(&w->lock, NULL);
     int code = thread_start(&w->thread, work, w);
     if (code) {

@@ -3,6 +3,7 @@
 #define SERVER_WORKER_H
 
 #include "server/jobs.h"
+#include "server/policy.h"
 
 typedef struct worker worker;
 
@@ -19,8 +20,10 @@ struct worker_state {
     double step_seconds, busy_seconds;
 };
 
-/* Opens the device and the default model in the thread, while the server already answers. */
-worker *worker_start(const struct config *config, jobs *all, const catalog *files, sd_error *err);
+/* Opens the device and the default model in the thread, while the server already answers. `rules` may be
+ * NULL. */
+worker *worker_start(const struct config *config, jobs *all, const catalog *files, const policy *rules,
+                     sd_error *err);
 /* Waits until the job that runs has ended; jobs_stop must have been called. NULL-safe. */
 void worker_stop(worker **worker);
 void worker_look(worker *w, struct worker_state *out);

@@ -167,6 +167,24 @@ class Guard(service.Case):
         self.assertEqual((done.returncode, done.stderr),
                          (1, "sdvk-server: edited.jsonl: line 3: its hash is not that of its content\n"))
 
+    def test_pixels_that_a_policy_allows(self):
+        """Also where a request leaves the size to the model, which is made for 256 x 256, or to a picture."""
+        (self.folder / "policy.json").write_text('{"version": "1", "rules": {"max_pixels": 9216}}')
+        server = self.serve("--policy", "policy.json").ready()
+        picture = base64.b64encode(service.png(104, 104, lambda x, y: (x, y, 0))).decode()
+        for fields, size in (({}, "96x96"), ({"width": 128}, "128x72"), ({"height": 72}, "128x72"),
+                             ({"init_image": picture, "width": 96, "height": 96, "resize": "crop"}, "96x96")):
+            job = server.post("/v1/jobs", {"prompt": "a mug", "steps": 1, "strength": 1, **fields}).json()["id"]
+            ended = server.ended(job)
+            self.assertEqual(ended["state"], "done", ended)
+            self.assertTrue(f"Size: {size}, ".encode() in server.get(ended["images"][0]["url"]).body, size)
+        job = server.post("/v1/jobs", {"prompt": "a mug", "steps": 1, "init_image": picture}).json()["id"]
+        self.assertEqual(server.ended(job)["error"], {
+            "code": "argument",
+            "message": "width x height: the policy allows at most 9216, found 10816, the picture's"})
+        reply = server.post("/v1/jobs", {"prompt": "a mug", "width": 104, "height": 104})
+        self.assertEqual((reply.status, reply.json()["field"]), (403, "width"))
+
     def test_bad_policies(self):
         for text, message in (("[]", "expected a JSON object"), ("{}", "version: expected a string"),
                               ('{"version": "1", "rule": {}}', "unknown field 'rule'; there are version, rules, keys"),
