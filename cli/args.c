@@ -43,7 +43,7 @@ static bool find_long(const struct cli_args *args, const char *name, size_t leng
             return true;
         }
     for (size_t i = 0; args->table && i < sd_option_count(); i++)
-        if (strcmp(sd_option_at(i)->name, "prompt") && same_name(name, length, sd_option_at(i)->name)) {
+        if (same_name(name, length, sd_option_at(i)->name)) {
             out->shared = sd_option_at(i);
             return true;
         }
@@ -147,8 +147,7 @@ void cli_help_options(FILE *out, const struct cli_option *options, bool table) {
             fprintf(out, "      %-22s %s\n", name, o->help);
     }
     for (size_t i = 0; table && i < sd_option_count(); i++)
-        if (strcmp(sd_option_at(i)->name, "prompt"))
-            print_shared(out, sd_option_at(i));
+        print_shared(out, sd_option_at(i));
 }
 
 void cli_json_string(FILE *out, const char *text) {

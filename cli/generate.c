@@ -130,15 +130,13 @@ static int parse(int argc, char **argv, struct request *r) {
             code = add_embedding(r, arg.value);
         if (code)
             return code;
-        if (arg.option)
-            set_option(r, arg.option->name, arg.value);
-        else if (arg.shared) {
-            if (sd_params_set(&r->params, arg.shared->name, arg.value, &err))
-                return cli_fail(&err);
-        } else if (r->params.prompt)
+        bool prompt = !arg.option && (!arg.shared || !strcmp(arg.shared->name, "prompt"));
+        if (prompt && r->params.prompt)
             return cli_usage("generate: expected one prompt, found also '%s'; put the prompt in quotes",
                              arg.value);
-        else if (sd_params_set(&r->params, "prompt", arg.value, &err))
+        if (arg.option)
+            set_option(r, arg.option->name, arg.value);
+        else if (sd_params_set(&r->params, arg.shared ? arg.shared->name : "prompt", arg.value, &err))
             return cli_fail(&err);
     }
     if (found < 0)

@@ -14,6 +14,8 @@ def command_rows(t):
           "generate: --model is missing: a safetensors file or a diffusers folder, e.g. --model samples/mockup")
     t.row(["generate", "a", "b", "-m", MODEL],
           "generate: expected one prompt, found also 'b'; put the prompt in quotes")
+    t.row(["generate", "a", "--prompt", "b", "-m", MODEL],
+          "generate: expected one prompt, found also 'b'; put the prompt in quotes")
     t.row(["generate", "-m"], "-m: a value is missing")
     t.row(["generate", "a", "--model"], "--model: a value is missing")
     t.row(["generate", "a", "--steps"], "--steps: a value is missing")

@@ -94,6 +94,11 @@ class Generate(program.Case):
         done = self.sdvk("generate", "a box", *SMALL, "--count", "2", "-o", "x.png")
         self.assertEqual(done.stdout, "x-1.png\nx-2.png\n")
 
+    def test_prompt_as_an_option(self):
+        first = self.picture("first.png", "--seed", "5")
+        self.sdvk("generate", *SMALL, "--prompt", "a red mug on a wooden table", "--seed", "5", "-o", "second.png")
+        self.assertEqual(first, (self.folder / "second.png").read_bytes())
+
     def test_existing_file_is_kept(self):
         (self.folder / "x.png").write_bytes(b"mine")
         done = run(SDVK, "generate", "x", *SMALL, "-o", "x.png", cwd=self.folder)
