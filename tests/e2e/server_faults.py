@@ -279,13 +279,15 @@ class Faults(service.Case):
         asan = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
         server = self.serve(env={**os.environ, "LD_PRELOAD": f"./{library.name}", "LOSE_DEVICE": str(trigger),
                                  "ASAN_OPTIONS": asan.lstrip(":")}).ready()
-        first = self.submit(server, steps=100).json()["id"]
+        first = self.submit(server, steps=100, count=2).json()["id"]
         second = self.submit(server).json()["id"]
-        while not server.get(f"/v1/jobs/{first}").json().get("progress", {}).get("step"):
+        while server.get(f"/v1/jobs/{first}").json().get("progress", {}).get("image") != 1:
             time.sleep(0.01)
         trigger.write_text("")
         lost = server.ended(first)
         self.assertEqual((lost["state"], lost["error"]["code"]), ("failed", "device_lost"))
+        [made] = lost["images"]  # the picture before
+        pixels(server.get(made["url"]).body)
         self.assertFalse(trigger.exists())
         self.assertEqual(server.ended(second)["state"], "done")
         server.ready()

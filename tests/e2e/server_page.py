@@ -104,6 +104,15 @@ class Page(service.Case):
         page.locator("#gallery").get_by_role("button", name="Remove").click()
         expect(page.locator("#none")).to_be_visible()
 
+    def test_pictures_that_are_made_stay(self):
+        page = self.open(self.serve().ready())
+        self.fill(page, width=128, height=128, steps=60, count=3)
+        page.click("#go")
+        expect(page.locator("#status")).to_contain_text(re.compile(r"picture 2 of 3, .*step \d+ of 60"), timeout=LONG)
+        page.click("#cancel")
+        expect(page.locator("#status")).to_have_text("Cancelled after 1 picture.", timeout=LONG)
+        expect(page.locator("#gallery li")).to_have_count(1)
+
     def drop(self, page, path, kind="image/png"):
         data = list(path.read_bytes())
         transfer = page.evaluate_handle(
