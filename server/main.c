@@ -185,10 +185,11 @@ int main(int argc, char **argv) {
         code = fail("out of memory");
     else
         code = serve(&s);
-    worker_stop(&s.worker);
+    worker_stop(s.worker); /* its last job wakes requests, which the pool answers */
     pool_stop(s.pool);
     http_stop(&s.http); /* until now clients that are connected may ask for more */
     pool_destroy(&s.pool);
+    worker_destroy(&s.worker);
     webhook_stop(&s.webhook);
     a1111_options_destroy(&s.a1111);
     jobs_close(&s.jobs);

@@ -335,12 +335,17 @@ worker *worker_start(const struct config *config, jobs *all, const catalog *file
     return w;
 }
 
-void worker_stop(worker **handle) {
-    worker *w = *handle;
+void worker_stop(worker *w) {
     if (!w)
         return;
     sd_cancel_request(&w->stop);
     pthread_join(w->thread, NULL);
+}
+
+void worker_destroy(worker **handle) {
+    worker *w = *handle;
+    if (!w)
+        return;
     pthread_mutex_destroy(&w->lock);
     free(w);
     *handle = NULL;

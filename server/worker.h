@@ -24,8 +24,10 @@ struct worker_state {
  * NULL. */
 worker *worker_start(const struct config *config, jobs *all, const catalog *files, const policy *rules,
                      sd_error *err);
-/* Waits until the job that runs has ended; jobs_stop must have been called. NULL-safe. */
-void worker_stop(worker **worker);
+/* Waits until the job that runs has ended; jobs_stop must have been called. It may still be looked at.
+ * NULL-safe. */
+void worker_stop(worker *w);
+void worker_destroy(worker **worker); /* NULL-safe */
 void worker_look(worker *w, struct worker_state *out);
 /* Closes the models that are loaded (A1111's unload-checkpoint), when no job runs; the next one opens its
  * own. */

@@ -179,9 +179,20 @@ class Load(service.Case):
             watched.append([name for name, _ in service.events(connection.getresponse())][-1])
             connection.close()
 
+        def poll(path):
+            """What monitoring does, on a connection that it keeps."""
+            connection = server.connect()
+            try:
+                while True:
+                    connection.request("GET", path)
+                    connection.getresponse().read()
+            except (OSError, http.client.HTTPException):
+                connection.close()
+
         long = server.post("/v1/jobs", {**JOB, "steps": 50}).json()["id"]
         accepted[long] = JOB["seed"]
-        threads = [threading.Thread(target=watch)] + [threading.Thread(target=submit, args=(n,)) for n in range(6)]
+        threads = [threading.Thread(target=watch), *(threading.Thread(target=submit, args=(n,)) for n in range(6)),
+                   *(threading.Thread(target=poll, args=(path,)) for path in ("/readyz", "/metrics", "/healthz"))]
         for thread in threads:
             thread.start()
         while len(accepted) < 2 * QUEUE:
