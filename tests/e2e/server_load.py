@@ -192,7 +192,9 @@ class Load(service.Case):
         long = server.post("/v1/jobs", {**JOB, "steps": 50}).json()["id"]
         accepted[long] = JOB["seed"]
         threads = [threading.Thread(target=watch), *(threading.Thread(target=submit, args=(n,)) for n in range(6)),
-                   *(threading.Thread(target=poll, args=(path,)) for path in ("/readyz", "/metrics", "/healthz"))]
+                   *(threading.Thread(target=poll, args=(path,)) for path in (
+                       "/readyz", "/metrics", "/healthz", "/v1/jobs", "/v1/catalog", "/v1/models", "/sdapi/v1/progress",
+                       "/sdapi/v1/memory"))]
         for thread in threads:
             thread.start()
         while len(accepted) < 2 * QUEUE:
