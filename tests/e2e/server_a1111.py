@@ -397,7 +397,6 @@ class A1111(service.Case):
             thread, found = self.in_background(steps=40, n_iter=3, seed=5, subseed=100)
             self.progress_until(lambda p: p["state"]["job_no"] == 1 and p["state"]["sampling_step"] > 1)
             self.post(end, b"")
-            self.assertTrue(self.get("progress")["state"]["interrupted" if end == "interrupt" else "skipped"])
             thread.join()
             reply = found["reply"].json()
             info = json.loads(reply["info"])
