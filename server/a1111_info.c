@@ -11,11 +11,15 @@ static void add_each(cJSON *info, const char *name, const cJSON *value, uint32_t
         cJSON_AddItemToArray(list, cJSON_Duplicate(value, true));
 }
 
-/* Of the pictures, or of those that were asked for where none was made; `offset` from the seed. */
+/* Pictures that were made, or that were asked for where none was. */
+static uint32_t pictures(const job *j) {
+    return j->row.images ? j->row.images : j->images;
+}
+
+/* `offset` from their seeds. */
 static void add_seeds(cJSON *info, const char *name, int64_t offset, const job *j) {
     cJSON *list = cJSON_AddArrayToObject(info, name);
-    uint32_t count = j->row.images ? j->row.images : j->images;
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < pictures(j); i++)
         cJSON_AddItemToArray(list,
                              json_integer(offset + (j->row.images ? j->results[i].seed : j->row.seed + i)));
 }
@@ -76,7 +80,7 @@ cJSON *a1111_info(const struct a1111_request *q, const job *j) {
                                        NULL};
     const cJSON *f = q->fields, *prompt = cJSON_GetObjectItemCaseSensitive(f, "prompt"),
                 *negative = cJSON_GetObjectItemCaseSensitive(f, "negative_prompt");
-    uint32_t count = j->row.images ? j->row.images : j->images;
+    uint32_t count = pictures(j);
     cJSON *info = cJSON_CreateObject();
     copy(info, f, "prompt");
     add_each(info, "all_prompts", prompt, count);

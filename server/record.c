@@ -1,6 +1,7 @@
 #include "server/record.h"
 
 #include "server/guard.h"
+#include "server/trouble.h"
 
 #include <errno.h>
 #include <openssl/evp.h>
@@ -20,12 +21,12 @@ struct pending {
 };
 
 struct recorder {
-    pthread_mutex_t access_lock, audit_lock, trouble_lock;
+    pthread_mutex_t access_lock, audit_lock;
     FILE *access;
     sd_audit *audit;
     const char *audit_path;
     struct pending *first, **last;
-    char trouble[256]; /* why the last entry was not written, "" when it was */
+    struct trouble trouble; /* of the audit log's last entry */
     _Atomic uint64_t counts[last_status - first_status + 1];
 };
 
@@ -54,9 +55,7 @@ static sd_status write_entry(recorder *r, const char *text, sd_error *err) {
     sd_status status = sd_audit_append(r->audit, text, &found);
     if (status)
         hide_path(r, &found);
-    pthread_mutex_lock(&r->trouble_lock);
-    snprintf(r->trouble, sizeof r->trouble, "%.255s", found.message);
-    pthread_mutex_unlock(&r->trouble_lock);
+    trouble_set(&r->trouble, found.message);
     if (status && err)
         *err = found;
     return status;
@@ -81,7 +80,7 @@ sd_status recorder_open(recorder **out, const struct config *config, sd_error *e
         return sd_fail(err, SD_E_MEMORY, "out of memory");
     pthread_mutex_init(&r->access_lock, NULL);
     pthread_mutex_init(&r->audit_lock, NULL);
-    pthread_mutex_init(&r->trouble_lock, NULL);
+    trouble_init(&r->trouble);
     r->last = &r->first;
     r->audit_path = config->audit;
     if (config->access && !(r->access = strcmp(config->access, "-") ? fopen(config->access, "a") : stderr))
@@ -109,7 +108,7 @@ void recorder_close(recorder **handle) {
     sd_audit_close(&r->audit);
     pthread_mutex_destroy(&r->access_lock);
     pthread_mutex_destroy(&r->audit_lock);
-    pthread_mutex_destroy(&r->trouble_lock);
+    trouble_destroy(&r->trouble);
     free(r);
     *handle = NULL;
 }
@@ -279,10 +278,7 @@ void record_ended(void *user, const job *j) {
 }
 
 bool record_trouble(recorder *r, char *out, size_t size) {
-    pthread_mutex_lock(&r->trouble_lock);
-    snprintf(out, size, "%s", r->trouble);
-    pthread_mutex_unlock(&r->trouble_lock);
-    return *out;
+    return trouble_get(&r->trouble, out, size);
 }
 
 sd_status record_check(recorder *r, sd_error *err) {

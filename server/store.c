@@ -1,5 +1,7 @@
 #include "server/store.h"
 
+#include "server/trouble.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -19,9 +21,8 @@ struct store {
     char *path;
     int lock_file; /* -1 in memory */
     bool opened;
-    struct stat file; /* as it was opened; zeros in memory */
-    pthread_mutex_t trouble_lock;
-    char trouble[256]; /* why the last write was not made, "" when it was */
+    struct stat file;       /* as it was opened; zeros in memory */
+    struct trouble trouble; /* of the last write */
 };
 
 static const char schema[] =
@@ -86,11 +87,8 @@ static sd_status fail(const store *s, int code, sd_error *err) {
 static sd_status conclude(store *s, int code, sd_error *err) {
     sd_error found = {0};
     sd_status status = code ? fail(s, code, &found) : SD_OK;
-    if (code != SQLITE_CONSTRAINT) {
-        pthread_mutex_lock(&s->trouble_lock);
-        snprintf(s->trouble, sizeof s->trouble, "%.255s", found.message);
-        pthread_mutex_unlock(&s->trouble_lock);
-    }
+    if (code != SQLITE_CONSTRAINT)
+        trouble_set(&s->trouble, found.message);
     if (status && err)
         *err = found;
     return status;
@@ -206,7 +204,7 @@ sd_status store_open(store **out, const char *folder, sd_error *err) {
     }
     s->lock_file = -1;
     pthread_mutex_init(&s->lock, NULL);
-    pthread_mutex_init(&s->trouble_lock, NULL);
+    trouble_init(&s->trouble);
     snprintf(s->path, size, folder ? "%s/jobs.sqlite" : ":memory:", folder);
     sd_status status = open_database(s, folder, err);
     if (status)
@@ -225,17 +223,14 @@ void store_close(store **handle) {
     if (s->lock_file >= 0)
         close(s->lock_file);
     pthread_mutex_destroy(&s->lock);
-    pthread_mutex_destroy(&s->trouble_lock);
+    trouble_destroy(&s->trouble);
     free(s->path);
     free(s);
     *handle = NULL;
 }
 
 bool store_trouble(store *s, char *out, size_t size) {
-    pthread_mutex_lock(&s->trouble_lock);
-    snprintf(out, size, "%s", s->trouble);
-    pthread_mutex_unlock(&s->trouble_lock);
-    return *out;
+    return trouble_get(&s->trouble, out, size);
 }
 
 sd_status store_probe(store *s, sd_error *err) {
@@ -244,6 +239,12 @@ sd_status store_probe(store *s, sd_error *err) {
 
 int64_t store_day(double seconds) {
     return (int64_t)floor(seconds / 86400);
+}
+
+/* With the lock held. */
+static int begin(store *s) {
+    int code = check_place(s);
+    return code ? code : run(s, "BEGIN IMMEDIATE", "");
 }
 
 /* The end of a transaction that came to `code`. With the lock held. */
@@ -259,9 +260,7 @@ static sd_status commit(store *s, int code, sd_error *err) {
 /* With the lock held. */
 static sd_status add(store *s, const struct store_row *r, uint32_t wanted, sd_error *err) {
     int64_t day = store_day(r->created);
-    int code = check_place(s);
-    if (!code)
-        code = run(s, "BEGIN IMMEDIATE", "");
+    int code = begin(s);
     if (!code)
         code =
             run(s,
@@ -295,9 +294,7 @@ sd_status store_started(store *s, const char *id, double when, sd_error *err) {
 /* With the lock held. */
 static sd_status finish(store *s, const struct store_row *r, const struct store_image *images,
                         sd_error *err) {
-    int code = check_place(s);
-    if (!code)
-        code = run(s, "BEGIN IMMEDIATE", "");
+    int code = begin(s);
     for (uint32_t i = 0; i < r->images && !code; i++)
         code = run(s, "INSERT INTO images(job, n, jpeg, seed, infotext, json, data) VALUES(?,?,?,?,?,?,?)",
                    "tiiittb", r->id, (int64_t)i, (int64_t)images[i].jpeg, images[i].seed, images[i].infotext,

@@ -86,10 +86,10 @@ static sd_tensor *build(sd_graph *g, const struct sd_op *op, sd_tensor *a, sd_te
                              "%s: expected two tensors of one shape, found [%u,%u,%u,%u] "
                              "and [%u,%u,%u,%u]",
                              op->name, a->n, a->h, a->w, a->c, b->n, b->h, b->w, b->c);
-    const sd_tensor *other = !sd_is_real(a) ? a : b && !sd_is_real(b) ? b : NULL;
-    if (params.op != SD_ELEMENTWISE_COPY && other)
+    const sd_tensor *wrong = !sd_is_real(a) ? a : b && !sd_is_real(b) ? b : NULL;
+    if (params.op != SD_ELEMENTWISE_COPY && wrong)
         return sd_graph_fail(g, SD_E_INTERNAL, "%s: expected F32 or F16, found %s", op->name,
-                             sd_dtype_name(other->dtype));
+                             sd_dtype_name(wrong->dtype));
     sd_tensor *out = sd_graph_tensor(g, dtype, a->n, a->h, a->w, a->c);
     sd_tensor *const inputs[] = {a, b};
     return sd_graph_add(g, op, out, inputs, 2, NULL, NULL, &params, sizeof params);
